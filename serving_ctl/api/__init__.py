@@ -1,0 +1,1 @@
+"""How a served model is asked things: REST, metadata, metrics. httpx; never in a measured path."""

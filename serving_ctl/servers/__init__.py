@@ -1,0 +1,1 @@
+"""Lifecycle: how a server is started, watched, explained and stopped."""

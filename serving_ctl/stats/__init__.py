@@ -1,0 +1,1 @@
+"""Pure functions on numbers; rule numbers are those of the methodology."""
