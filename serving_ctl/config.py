@@ -1,0 +1,233 @@
+"""Settings and where files lie. Strict: an unknown key is an error that names file, key and the nearest known key.
+
+The docstring under a setting is its documentation. Presets are read in ``bench/presets.py`` with ``read_toml``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+import typing
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import platformdirs
+
+from serving_ctl.errors import ConfigError
+
+APP = "tfserve-tui"
+T = TypeVar("T")
+
+TF_SERVING = "tf-serving"
+FLASK = "flask"
+
+TfServingRuntime = Literal["auto", "docker", "native", "embedded", "external"]
+FlaskRuntime = Literal["gunicorn", "external"]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+    """A TOML table: kebab-case keys, no unknown ones."""
+
+
+class ModelSettings(_Table, frozen=True):
+    """[model]: the SavedModel that both servers serve."""
+
+    name: str = "text_cnn"
+    """Servable name in the REST path."""
+    path: str = "release/text_cnn"
+    """Base folder with one numeric folder a version; relative to the folder ``tfserve-tui`` is started in."""
+    signature: str = ""
+    """Signature to measure; empty takes ``serving_default``, else the first predict signature."""
+
+
+class TfServingSettings(_Table, frozen=True):
+    """[tf-serving]: how TensorFlow Serving, or what stands in for it, is run."""
+
+    runtime: TfServingRuntime = "auto"
+    """``auto`` takes docker if the engine answers and has the image, else native, else embedded."""
+    image: str = "tensorflow/serving:2.20.0"
+    """Image for docker; pinned, never ``latest``."""
+    binary: str = "tensorflow_model_server"
+    """Program for native: a name on PATH or a path."""
+    url: str = ""
+    """Base URL for external, for example ``http://10.0.0.5:8501``."""
+    port: int = 8501
+    """REST port on 127.0.0.1."""
+    network: Literal["published", "host"] = "published"
+    """Docker only: ``host`` avoids the published port's userland proxy (about 20 % of latency), Linux only."""
+    rest_threads: int = 0
+    """``--rest_api_num_threads``; 0 leaves the server's default (4 × cores). 1 is refused: the real server hangs."""
+    intra_op_threads: int = 0
+    """TensorFlow's intra-op threads on both servers; 0 is TensorFlow's default."""
+    inter_op_threads: int = 0
+    """TensorFlow's inter-op threads on both servers; 0 is TensorFlow's default."""
+    start_timeout_s: float = 120.0
+    """How long a start may take until the server answers a prediction."""
+
+
+class FlaskSettings(_Table, frozen=True):
+    """[flask]: the gunicorn + Flask baseline."""
+
+    runtime: FlaskRuntime = "gunicorn"
+    """``gunicorn`` starts ``flask_serving:app``; ``external`` measures a URL somebody else runs."""
+    url: str = ""
+    """Base URL for external."""
+    port: int = 7123
+    """Port on 127.0.0.1."""
+    workers: int = 4
+    """gunicorn ``-w``."""
+    worker_class: Literal["sync", "gthread"] = "sync"
+    """``sync`` closes the connection after every response; ``gthread`` keeps it alive."""
+    threads: int = 1
+    """gthread only: threads a worker."""
+    timeout_s: int = 600
+    """gunicorn ``--timeout``; a worker busy for longer is killed."""
+    start_timeout_s: float = 180.0
+    """How long a start may take; four workers loading TensorFlow at once need 10–15 s on two cores."""
+
+
+class BenchSettings(_Table, frozen=True):
+    """[bench]: what holds for every run."""
+
+    timeout_s: float = 60.0
+    """Request timeout; the same in the client and in ``--rest_api_timeout_in_ms`` (R8)."""
+    seed: int = 0
+    """Seeds request bodies and the order of cells."""
+    onednn: bool = False
+    """``TF_ENABLE_ONEDNN_OPTS`` for both servers (R23)."""
+    distinct_bodies: int = 32
+    """How many different request bodies a cell sends in turn (fewer when they are large)."""
+
+
+class UiSettings(_Table, frozen=True):
+    """[ui]: the terminal UI."""
+
+    theme: str = "tfserve-dark"
+    """``tfserve-dark``, ``tfserve-light`` or any theme of Textual."""
+
+
+class Settings(_Table, frozen=True):
+    """The whole of tfserve.toml."""
+
+    model: ModelSettings = ModelSettings()
+    tf_serving: TfServingSettings = TfServingSettings()
+    flask: FlaskSettings = FlaskSettings()
+    bench: BenchSettings = BenchSettings()
+    ui: UiSettings = UiSettings()
+
+
+def templates_dir() -> Path:
+    """Folder of the shipped settings: ``serving_ctl/_configs`` in a wheel, ``configs/`` in a checkout."""
+    package = Path(__file__).parent
+    packaged = package / "_configs"
+    return packaged if packaged.is_dir() else package.parent / "configs"
+
+
+def gunicorn_config() -> Path:
+    """The ``gunicorn.conf.py`` that checks the model path before any worker starts."""
+    packaged = templates_dir() / "gunicorn.conf.py"
+    return packaged if packaged.exists() else templates_dir().parent / "gunicorn.conf.py"
+
+
+def state_dir() -> Path:
+    """Folder for pid files, logs and effective settings of running servers; made when absent."""
+    return _made(Path(os.environ.get("TFSERVE_STATE_DIR") or platformdirs.user_state_dir(APP)))
+
+
+def data_dir() -> Path:
+    """Folder for finished runs; made when absent."""
+    return _made(Path(os.environ.get("TFSERVE_DATA_DIR") or platformdirs.user_data_dir(APP)))
+
+
+def user_config_dir() -> Path:
+    """Folder of the user's own settings and presets; may be absent."""
+    return Path(os.environ.get("TFSERVE_CONFIG_DIR") or platformdirs.user_config_dir(APP))
+
+
+def config_file(name: str) -> Path:
+    """The file in force for ``tfserve.toml`` or ``presets.toml``: ./configs, else the user's folder, else shipped."""
+    candidates = (Path("configs") / name, user_config_dir() / name)
+    return next((path for path in candidates if path.is_file()), templates_dir() / name)
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Settings of ``path``, or of the file in force.
+
+    Raises ConfigError when the file is absent, is no TOML, or has an unknown key or a wrong value.
+    """
+    source = path or config_file("tfserve.toml")
+    settings = read_toml(source, Settings)
+    if settings.tf_serving.rest_threads == 1:
+        raise ConfigError(f"{source}: [tf-serving] rest-threads = 1 makes TensorFlow Serving hang; use 0 or at least 2.")
+    for table, runtime, url in (
+        (TF_SERVING, settings.tf_serving.runtime, settings.tf_serving.url),
+        (FLASK, settings.flask.runtime, settings.flask.url),
+    ):
+        if runtime == "external" and not url:
+            raise ConfigError(f'{source}: [{table}] runtime = "external" needs url = "http://…".')
+    return settings
+
+
+def read_toml(path: Path, kind: type[T]) -> T:
+    """The TOML file ``path`` as a ``kind``; raises ConfigError naming file, key and the nearest known key."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; leave --config out to use the shipped settings.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    return convert_table(table, kind, path)
+
+
+def convert_table(table: dict[str, Any], kind: type[T], source: Path) -> T:
+    """``table`` as a ``kind``; raises ConfigError naming ``source``, the key and the nearest known key."""
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(str(error), kind)}") from None
+
+
+def _explain(text: str, kind: Any) -> str:
+    """msgspec's message with the key in TOML's terms and, for an unknown key, the nearest known one."""
+    message, _, where = text.partition(" - at `$")
+    path = [part for part in re.split(r"[.\[\]]+", where.rstrip("`")) if part]
+    unknown = re.match(r"Object contains unknown field `(.+)`", message)
+    if not unknown:
+        return f"{'.'.join(path) or 'file'}: {message[:1].lower()}{message[1:]}"
+    key = unknown.group(1)
+    known = _keys_at(kind, path)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    table = f"[{'.'.join(path)}] " if path else ""
+    return f"{table}unknown key {key!r}; {hint}"
+
+
+def _keys_at(kind: Any, path: list[str]) -> list[str]:
+    """The keys of the table at ``path`` below ``kind``, in TOML's spelling."""
+    for part in path:
+        kind = _value_type(kind, part)
+    return [field.encode_name for field in msgspec.structs.fields(kind)] if _is_struct(kind) else []
+
+
+def _value_type(kind: Any, key: str) -> Any:
+    if _is_struct(kind):
+        return next((field.type for field in msgspec.structs.fields(kind) if field.encode_name == key), None)
+    arguments = typing.get_args(kind)
+    return arguments[-1] if arguments else None
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made: {error.strerror}; point TFSERVE_STATE_DIR and TFSERVE_DATA_DIR elsewhere.") from None
+    return folder
