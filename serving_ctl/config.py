@@ -161,7 +161,9 @@ def load_settings(path: Path | None = None) -> Settings:
     source = path or config_file("tfserve.toml")
     settings = read_toml(source, Settings)
     if settings.tf_serving.rest_threads == 1:
-        raise ConfigError(f"{source}: [tf-serving] rest-threads = 1 makes TensorFlow Serving hang; use 0 or at least 2.")
+        raise ConfigError(
+            f"{source}: [tf-serving] rest-threads = 1 makes TensorFlow Serving hang; use 0 or at least 2."
+        )
     for table, runtime, url in (
         (TF_SERVING, settings.tf_serving.runtime, settings.tf_serving.url),
         (FLASK, settings.flask.runtime, settings.flask.url),
@@ -229,5 +231,7 @@ def _made(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise ConfigError(f"{folder}: cannot be made: {error.strerror}; point TFSERVE_STATE_DIR and TFSERVE_DATA_DIR elsewhere.") from None
+        raise ConfigError(
+            f"{folder}: cannot be made: {error.strerror}; point TFSERVE_STATE_DIR and TFSERVE_DATA_DIR elsewhere."
+        ) from None
     return folder

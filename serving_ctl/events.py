@@ -93,7 +93,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """A measured server as the result names it; the first target is the numerator of every ratio (R17)."""
 
     server: str
+    name: str
+    """What tables and verdicts call it: ``tf-serving``, ``embedded``, ``flask``."""
     label: str
+    """Name and runtime in full: ``tf-serving docker``, ``embedded (TF-Serving-compatible)``, …"""
     version: str
     url: str
     cold_ms: float | None = None
@@ -165,6 +168,8 @@ class CellStarted(Event, frozen=True):
     cell: Cell
     number: int
     total: int
+    left_s: float
+    """Expected seconds until the run's end, this cell included."""
 
 
 class CellTick(Event, frozen=True):
@@ -219,7 +224,15 @@ class RunFailed(Event, frozen=True):
 
 
 AnyEvent = (
-    ServerChanged | ServerSampled | LogLine | RunStarted | CellStarted | CellTick | CellFinished | RunFinished | RunFailed
+    ServerChanged
+    | ServerSampled
+    | LogLine
+    | RunStarted
+    | CellStarted
+    | CellTick
+    | CellFinished
+    | RunFinished
+    | RunFailed
 )
 
 _encoder = msgspec.json.Encoder()

@@ -62,13 +62,17 @@ def choose_signature(model: ServedModel, wanted: str) -> Signature:
     """
     predict = {signature.name: signature for signature in model.signatures if signature.method == PREDICT_METHOD}
     if wanted and wanted not in predict:
-        raise ConfigError(f"model {model.name} has no predict signature {wanted!r}; it has: {', '.join(predict) or 'none'}.")
+        raise ConfigError(
+            f"model {model.name} has no predict signature {wanted!r}; it has: {', '.join(predict) or 'none'}."
+        )
     chosen = predict.get(wanted or "serving_default") or next(iter(predict.values()), None)
     if chosen is None:
         raise ConfigError(f"model {model.name} has no predict signature; it cannot be measured through :predict.")
     half = [tensor.name for tensor in chosen.inputs if tensor.dtype in {"half", "bfloat16"}]
     if half:
-        raise ConfigError(f"signature {chosen.name!r} takes 16-bit floats ({half[0]}), which TensorFlow Serving refuses as JSON.")
+        raise ConfigError(
+            f"signature {chosen.name!r} takes 16-bit floats ({half[0]}), which TensorFlow Serving refuses as JSON."
+        )
     return chosen
 
 

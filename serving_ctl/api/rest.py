@@ -35,7 +35,9 @@ class ModelClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self._http.aclose()
 
     @property
@@ -86,7 +88,8 @@ class ModelClient:
             document = json.loads(answer.content)
         except ValueError:
             raise ServerAnswerError(
-                f"{url}: status {answer.status_code}, not JSON: {_snippet(answer.text)}. Is this a TensorFlow Serving REST port?"
+                f"{url}: status {answer.status_code}, not JSON: {_snippet(answer.text)}. "
+                "Is this a TensorFlow Serving REST port?"
             ) from None
         if answer.status_code != httpx.codes.OK:
             text = document.get("error", document) if isinstance(document, dict) else document

@@ -1,0 +1,89 @@
+"""The numbers a result speaks of: each with label, unit, direction and formula, and how it is read from a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from serving_ctl.events import CellFinished
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """One measured quantity. ``value`` gives it for one cell, None where it was not measured or is withheld (R15)."""
+
+    key: str
+    label: str
+    unit: str
+    higher_is_better: bool
+    formula: str
+    value: Callable[[CellFinished], float | None]
+
+    @property
+    def better_word(self) -> str:
+        """What a verdict says of the better server."""
+        return "more" if self.higher_is_better else "faster"
+
+    @property
+    def better_adjective(self) -> str:
+        """What a sentence says of the better server."""
+        return "better" if self.higher_is_better else "faster"
+
+
+def _part(name: str) -> Callable[[CellFinished], float | None]:
+    return lambda cell: next((part.ms for part in cell.parts if part.name == name), None)
+
+
+def _rate(cell: CellFinished) -> float | None:
+    return cell.throughput_rps if cell.requests else None
+
+
+REQUEST_TIME = Metric(
+    key="request",
+    label="request time",
+    unit="ms",
+    higher_is_better=False,
+    formula="median over requests of connect (when the request needed one) + service; closed loop (R2)",
+    value=lambda cell: cell.request.p50_ms,
+)
+SERVICE_TIME = Metric(
+    key="service",
+    label="service time",
+    unit="ms",
+    higher_is_better=False,
+    formula="median over requests of body end − send start, without any connect (R2)",
+    value=lambda cell: cell.service.p50_ms,
+)
+INFERENCE_TIME = Metric(
+    key="infer",
+    label="inference time",
+    unit="ms",
+    higher_is_better=False,
+    formula=(
+        "mean time in the model as the server itself says it: Prometheus runtime_latency of TensorFlow Serving (R20), "
+        "Server-Timing infer of the others (R21)"
+    ),
+    value=_part("infer"),
+)
+MAKESPAN = Metric(
+    key="makespan",
+    label="makespan",
+    unit="s",
+    higher_is_better=False,
+    formula="N clients send one request each, all at once: from the first connect's start to the last answer (R19)",
+    value=lambda cell: cell.makespan_s,
+)
+THROUGHPUT = Metric(
+    key="throughput",
+    label="throughput",
+    unit="requests/s",
+    higher_is_better=True,
+    formula="answered requests / window, closed loop of N clients after the first N requests (R19)",
+    value=_rate,
+)
+
+LADDER_METRICS: dict[str, tuple[Metric, ...]] = {
+    "batch": (REQUEST_TIME, SERVICE_TIME, INFERENCE_TIME),
+    "concurrency": (MAKESPAN, THROUGHPUT, REQUEST_TIME, INFERENCE_TIME),
+}
+"""What is tabulated of a ladder; the first is the headline."""

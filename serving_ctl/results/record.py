@@ -1,0 +1,112 @@
+"""One run as kept: its plan, its finished cells, its end. Built by folding events; written and read as JSON lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import msgspec
+
+from serving_ctl.errors import ConfigError
+from serving_ctl.events import (
+    Cell,
+    CellFinished,
+    CellStarted,
+    Event,
+    Ladder,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    Target,
+    encode_event,
+    read_recording,
+)
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A run so far, or a whole one. ``current`` is the cell being measured."""
+
+    started: RunStarted
+    cells: tuple[CellFinished, ...] = ()
+    current: Cell | None = None
+    end: RunFinished | RunFailed | None = None
+
+    def with_event(self, event: Event) -> RunRecord:
+        """The record after ``event``; events of other things leave it as it is."""
+        match event:
+            case CellStarted(cell=cell):
+                return msgspec.structs.replace(self, current=cell)
+            case CellFinished():
+                return msgspec.structs.replace(self, cells=(*self.cells, event), current=None)
+            case RunFinished() | RunFailed():
+                return msgspec.structs.replace(self, end=event, current=None)
+            case _:
+                return self
+
+    def finished(self, ladder: str, size: int, server: str) -> tuple[CellFinished, ...]:
+        """The finished rounds of one server at one size, in round order."""
+        found = [c for c in self.cells if (c.cell.ladder, c.cell.size, c.cell.server) == (ladder, size, server)]
+        return tuple(sorted(found, key=lambda cell: cell.cell.round))
+
+    def ladder(self, name: str) -> Ladder:
+        """The ladder of that name."""
+        return next(ladder for ladder in self.started.ladders if ladder.name == name)
+
+    @property
+    def targets(self) -> tuple[Target, Target]:
+        """Numerator and denominator of every ratio (R17)."""
+        first, second = self.started.targets
+        return first, second
+
+
+def fold_record(events: Iterable[Event], source: str) -> RunRecord:
+    """The last run of a recording's events. Raises ConfigError when ``source`` holds none."""
+    record: RunRecord | None = None
+    for event in events:
+        if isinstance(event, RunStarted):
+            record = RunRecord(started=event)
+        elif record is not None:
+            record = record.with_event(event)
+    if record is None:
+        raise ConfigError(f"{source}: holds no run; record one with `tfserve-tui run PRESET --events FILE.jsonl`.")
+    return record
+
+
+def read_record(path: Path) -> RunRecord:
+    """The last run in the recording ``path``. Raises ConfigError."""
+    return fold_record(read_recording(path), str(path))
+
+
+class RecordingWriter:
+    """Appends events to a ``.jsonl`` file; on disk once per cell, so that a crash costs at most the cell in flight."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("wb")
+        except OSError as error:
+            raise ConfigError(f"{self.path}: the recording cannot be written: {error.strerror}.") from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file:
+            self._file.close()
+
+    def write(self, event: Event) -> None:
+        """Append ``event``. Raises ConfigError when the disk is full; what was written stays readable."""
+        if self._file is None:
+            raise ConfigError(f"{self.path}: the recording is closed.")
+        try:
+            self._file.write(encode_event(event))
+            if isinstance(event, RunStarted | CellFinished | RunFinished | RunFailed):
+                self._file.flush()
+        except OSError as error:
+            raise ConfigError(f"{self.path}: the recording cannot be written: {error.strerror}.") from None
