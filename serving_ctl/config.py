@@ -28,11 +28,11 @@ TfServingRuntime = Literal["auto", "docker", "native", "embedded", "external"]
 FlaskRuntime = Literal["gunicorn", "external"]
 
 
-class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+class TomlTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """A TOML table: kebab-case keys, no unknown ones."""
 
 
-class ModelSettings(_Table, frozen=True):
+class ModelSettings(TomlTable, frozen=True):
     """[model]: the SavedModel that both servers serve."""
 
     name: str = "text_cnn"
@@ -43,7 +43,7 @@ class ModelSettings(_Table, frozen=True):
     """Signature to measure; empty takes ``serving_default``, else the first predict signature."""
 
 
-class TfServingSettings(_Table, frozen=True):
+class TfServingSettings(TomlTable, frozen=True):
     """[tf-serving]: how TensorFlow Serving, or what stands in for it, is run."""
 
     runtime: TfServingRuntime = "auto"
@@ -68,7 +68,7 @@ class TfServingSettings(_Table, frozen=True):
     """How long a start may take until the server answers a prediction."""
 
 
-class FlaskSettings(_Table, frozen=True):
+class FlaskSettings(TomlTable, frozen=True):
     """[flask]: the gunicorn + Flask baseline."""
 
     runtime: FlaskRuntime = "gunicorn"
@@ -89,7 +89,7 @@ class FlaskSettings(_Table, frozen=True):
     """How long a start may take; four workers loading TensorFlow at once need 10–15 s on two cores."""
 
 
-class BenchSettings(_Table, frozen=True):
+class BenchSettings(TomlTable, frozen=True):
     """[bench]: what holds for every run."""
 
     timeout_s: float = 60.0
@@ -102,14 +102,14 @@ class BenchSettings(_Table, frozen=True):
     """How many different request bodies a cell sends in turn (fewer when they are large)."""
 
 
-class UiSettings(_Table, frozen=True):
+class UiSettings(TomlTable, frozen=True):
     """[ui]: the terminal UI."""
 
     theme: str = "tfserve-dark"
     """``tfserve-dark``, ``tfserve-light`` or any theme of Textual."""
 
 
-class Settings(_Table, frozen=True):
+class Settings(TomlTable, frozen=True):
     """The whole of tfserve.toml."""
 
     model: ModelSettings = ModelSettings()
@@ -186,7 +186,7 @@ def read_toml(path: Path, kind: type[T]) -> T:
     return convert_table(table, kind, path)
 
 
-def convert_table(table: dict[str, Any], kind: type[T], source: Path) -> T:
+def convert_table(table: Any, kind: type[T], source: str | Path) -> T:
     """``table`` as a ``kind``; raises ConfigError naming ``source``, the key and the nearest known key."""
     try:
         return msgspec.convert(table, kind)
@@ -203,10 +203,14 @@ def _explain(text: str, kind: Any) -> str:
         return f"{'.'.join(path) or 'file'}: {message[:1].lower()}{message[1:]}"
     key = unknown.group(1)
     known = _keys_at(kind, path)
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
     table = f"[{'.'.join(path)}] " if path else ""
-    return f"{table}unknown key {key!r}; {hint}"
+    return f"{table}unknown key {key!r}; {nearest(key, known)}"
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """A hint after an unknown word: the nearest known one, else all of them."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}."
 
 
 def _keys_at(kind: Any, path: list[str]) -> list[str]:
@@ -219,8 +223,7 @@ def _keys_at(kind: Any, path: list[str]) -> list[str]:
 def _value_type(kind: Any, key: str) -> Any:
     if _is_struct(kind):
         return next((field.type for field in msgspec.structs.fields(kind) if field.encode_name == key), None)
-    arguments = typing.get_args(kind)
-    return arguments[-1] if arguments else None
+    return next((argument for argument in reversed(typing.get_args(kind)) if argument is not ...), None)
 
 
 def _is_struct(kind: Any) -> bool:

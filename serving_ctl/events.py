@@ -129,7 +129,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     """One part of the mean time of a request (R20, R21); ``plus_minus_ms`` is the resolution of its source."""
 
     name: str
-    """``connect``, ``network``, ``json``, ``queue`` or ``infer``."""
+    """``connect``, ``network`` (and waiting), ``json``, ``queue`` (session and batching) or ``graph``."""
     ms: float
     plus_minus_ms: float = 0.0
 

@@ -171,7 +171,7 @@ def _ratio_row(record: RunRecord, ladder: Ladder, size: int, metric: Metric, num
         return Row(cells=(*head, *sides, PENDING, PENDING, _reason(record, done, state)), state=state)
     complete = record.end is not None or min(len(cells) for cells in done) >= record.started.rounds
     words = verdict_text(record, comparison, metric)
-    flags = sorted({flag for cells in done for cell in cells for flag in cell.flags})
+    flags = sorted({flag for cells in done for cell in cells for flag in _flags(cell)})
     if not complete:
         words = f"round {min(len(c) for c in done)} of {record.started.rounds}"
     return Row(
@@ -216,6 +216,11 @@ def _reason(record: RunRecord, done: list[tuple[CellFinished, ...]], state: RowS
     return "not reached" if record.end is not None else ""
 
 
+def _flags(cell: CellFinished) -> tuple[str, ...]:
+    """The cell's flags, and ERRORS when requests failed: a time without them looks better than it was."""
+    return (*cell.flags, "ERRORS") if cell.failures else cell.flags
+
+
 def _alone(cells: tuple[CellFinished, ...], metric: Metric) -> str:
     values = list(_by_round(cells, metric).values())
     if not values:
@@ -243,7 +248,8 @@ def _flag_notes(record: RunRecord, ladder: Ladder) -> tuple[str, ...]:
         "UNSTABLE": "throughput or median still moved by more than 10 % within a cell (R9)",
         "CLIENT-LIMITED": "the load process was the limit; the server could do more (R3, R12)",
         "CLIENT-BOUND": "within 2 × of what the load process itself needs (R12)",
+        "ERRORS": "requests failed and are in no time shown (R10); see the table of failed requests",
         "FOREIGN-TRAFFIC": "somebody else sent requests in the window; no inference time (R20)",
     }
-    seen = {flag for cell in record.cells if cell.cell.ladder == ladder.name for flag in cell.flags}
+    seen = {flag for cell in record.cells if cell.cell.ladder == ladder.name for flag in _flags(cell)}
     return tuple(f"[{flag}] {meanings.get(flag, 'see the recording')}." for flag in sorted(seen))

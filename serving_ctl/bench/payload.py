@@ -1,0 +1,133 @@
+"""Request bodies for a signature: real sentences where the model brings them, else values of the right kind (R4).
+
+A model folder may hold ``<version>/assets.extra/requests.jsonl``: one object a line, the value of each input by name.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from serving_ctl.api.metadata import Signature, TensorInfo
+from serving_ctl.errors import ConfigError
+from serving_ctl.events import Ladder
+
+REQUESTS_FILE = Path("assets.extra") / "requests.jsonl"
+MAX_BODIES_BYTES = 64_000_000
+FREE_DIMENSION = 8
+INTEGER_BOUND = 100
+SENTENCES = (
+    "a film that is worth every minute of its running time",
+    "the plot never finds its feet and the jokes fall flat",
+    "warm, funny and beautifully acted",
+    "two hours that feel like four",
+)
+FLOATS = {"float", "double"}
+WIDE_INTEGERS = {"int64", "int32", "int16", "uint64", "uint32", "uint16", "int8", "uint8"}
+
+Instance = dict[str, Any]
+_encode = msgspec.json.encode
+
+
+def read_requests(version_folder: Path, signature: Signature) -> tuple[Instance, ...]:
+    """The model's own example requests for ``signature``; empty when it has none. Raises ConfigError."""
+    path = version_folder / REQUESTS_FILE
+    names = [tensor.name for tensor in signature.inputs]
+    try:
+        lines = path.read_bytes().splitlines()
+        examples = [msgspec.json.decode(line, type=dict[str, Any]) for line in lines if line.strip()]
+    except FileNotFoundError:
+        return ()
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(f"{path}: example requests cannot be read: {error}") from None
+    return tuple({name: example[name] for name in names} for example in examples if all(n in example for n in names))
+
+
+def free_batch(signature: Signature) -> bool:
+    """True when every input has a first dimension of any size."""
+    return all(tensor.shape is None or (tensor.shape and tensor.shape[0] == -1) for tensor in signature.inputs)
+
+
+def fitted_ladder(ladder: Ladder, signature: Signature) -> Ladder:
+    """``ladder`` as far as the signature can take it: a fixed first dimension allows just that batch size."""
+    if free_batch(signature):
+        return ladder
+    fixed = fixed_batch(signature)
+    if ladder.kind == "batch":
+        return msgspec.structs.replace(ladder, sizes=(fixed,))
+    return msgspec.structs.replace(ladder, batch=fixed)
+
+
+def fixed_batch(signature: Signature) -> int:
+    """The batch size a signature is bound to; 1 for scalars."""
+    sizes = {tensor.shape[0] for tensor in signature.inputs if tensor.shape and tensor.shape[0] != -1}
+    return next(iter(sizes)) if len(sizes) == 1 else 1
+
+
+def build_bodies(
+    signature: Signature, examples: Sequence[Instance], *, batch: int, count: int, seed: int, form: str = "row"
+) -> list[bytes]:
+    """Up to ``count`` different JSON bodies of ``batch`` instances, one line each, 64 MB together at most.
+
+    ``form`` is ``row`` (instances) or ``column`` (inputs); a signature with a scalar input can only be sent by column.
+    """
+    chance = random.Random(f"{seed}/{batch}")  # noqa: S311 - reproducible bodies, no secret
+    by_column = form == "column" or any(tensor.shape == () for tensor in signature.inputs)
+    bodies: list[bytes] = []
+    size = 0
+    while len(bodies) < count and (not bodies or size + len(bodies[0]) <= MAX_BODIES_BYTES):
+        instances = _instances(signature, examples, batch, chance)
+        bodies.append(_encode(_column(signature, instances) if by_column else _row(signature, instances)))
+        size += len(bodies[-1])
+    return bodies
+
+
+def _instances(signature: Signature, examples: Sequence[Instance], batch: int, chance: random.Random) -> list[Instance]:
+    if examples:
+        start = chance.randrange(len(examples))
+        return [examples[(start + i) % len(examples)] for i in range(batch)]
+    return [{tensor.name: _value(tensor, chance) for tensor in signature.inputs} for _ in range(batch)]
+
+
+def _row(signature: Signature, instances: list[Instance]) -> dict[str, Any]:
+    bare = len(signature.inputs) == 1
+    name = signature.inputs[0].name
+    return {**_head(signature), "instances": [i[name] for i in instances] if bare else instances}
+
+
+def _column(signature: Signature, instances: list[Instance]) -> dict[str, Any]:
+    columns = {
+        tensor.name: instances[0][tensor.name] if tensor.shape == () else [i[tensor.name] for i in instances]
+        for tensor in signature.inputs
+    }
+    return {**_head(signature), "inputs": columns}
+
+
+def _head(signature: Signature) -> dict[str, str]:
+    return {} if signature.name == "serving_default" else {"signature_name": signature.name}
+
+
+def _value(tensor: TensorInfo, chance: random.Random) -> Any:
+    """One instance of ``tensor``: nested lists without the batch dimension; free dimensions take 8."""
+    inner = [FREE_DIMENSION if size == -1 else size for size in (tensor.shape or ())[1:]]
+    return _nested(tensor, inner, chance)
+
+
+def _nested(tensor: TensorInfo, shape: list[int], chance: random.Random) -> Any:
+    if shape:
+        return [_nested(tensor, shape[1:], chance) for _ in range(shape[0])]
+    if tensor.dtype in FLOATS:
+        return round(chance.uniform(-1, 1), 4)
+    if tensor.dtype in WIDE_INTEGERS:
+        return chance.randrange(INTEGER_BOUND)
+    if tensor.dtype == "bool":
+        return chance.random() < 0.5
+    if tensor.dtype == "string":
+        sentence = chance.choice(SENTENCES)
+        return {"b64": base64.b64encode(sentence.encode()).decode()} if tensor.name.endswith("_bytes") else sentence
+    raise ConfigError(f"input {tensor.name!r} is of type {tensor.dtype}, which JSON requests cannot carry.")

@@ -1,0 +1,120 @@
+"""A preset made exact: which cells are measured, in which order (R16, R18), for how long, and its expected time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import msgspec
+
+from serving_ctl.bench.presets import PROFILES, LadderTable, Preset, check_rounds
+from serving_ctl.config import BenchSettings
+from serving_ctl.errors import ConfigError
+from serving_ctl.events import CellFinished, Ladder
+
+MAX_CELL_SECONDS = 30.0
+FLOOR_REQUESTS = 5
+SATURATED_CELLS = 2
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a run needs to know before it meets a server."""
+
+    preset: str
+    title: str
+    profile: str
+    rounds: int
+    ladders: tuple[Ladder, ...]
+    form: str
+    min_seconds: float
+    min_requests: int
+    warmup_seconds: float
+    timeout_s: float
+    seed: int
+    distinct_bodies: int
+
+    @property
+    def cells(self) -> int:
+        """Number of cells of two servers."""
+        return 2 * self.rounds * sum(len(ladder.sizes) for ladder in self.ladders)
+
+    @property
+    def expected_s(self) -> float:
+        """About how long the run takes, servers already up."""
+        return (
+            2
+            * self.rounds
+            * sum(self.expected_cell_s(ladder, size) for ladder in self.ladders for size in ladder.sizes)
+        )
+
+    def expected_cell_s(self, ladder: Ladder, size: int) -> float:
+        """A rough guess for one cell: the minima at 3 ms + 0.15 ms an instance a request (text CNN, two cores)."""
+        batch, clients = (size, ladder.clients) if ladder.kind == "batch" else (ladder.batch, size)
+        request_s = 0.003 + 0.00015 * batch
+        window = min(max(self.min_seconds, self.min_requests * request_s), MAX_CELL_SECONDS)
+        queue = clients * request_s if clients > 1 else 0.0
+        start_s = 0.5
+        return start_s + min(max(self.warmup_seconds, 2 * request_s), 10.0) + window + 2 * queue
+
+
+def make_plan(
+    name: str, preset: Preset, bench: BenchSettings, *, profile: str | None = None, rounds: int | None = None
+) -> Plan:
+    """The plan of a preset. An explicit ``profile`` outranks the preset's own numbers. Raises ConfigError."""
+    if profile is not None and profile not in PROFILES:
+        raise ConfigError(f"unknown profile {profile!r}; known: {', '.join(PROFILES)}.")
+    check_rounds(rounds, "--rounds")
+    own = preset if profile is None else Preset(title=preset.title, ladders=preset.ladders)
+    base = PROFILES[profile or "quick"]
+    return Plan(
+        preset=name,
+        title=preset.title,
+        profile=profile or "quick",
+        rounds=rounds or own.rounds or base.rounds,
+        ladders=_named_ladders(name, preset.ladders),
+        form=preset.form,
+        min_seconds=base.min_seconds if own.min_seconds is None else own.min_seconds,
+        min_requests=base.min_requests if own.min_requests is None else own.min_requests,
+        warmup_seconds=own.warmup_seconds,
+        timeout_s=bench.timeout_s,
+        seed=bench.seed,
+        distinct_bodies=bench.distinct_bodies,
+    )
+
+
+def round_order(ladder: Ladder, number: int, seed: int) -> tuple[int, ...]:
+    """Sizes in the order of round ``number`` (from 1): the first ascends, later ones are shuffled, seeded (R16)."""
+    sizes = list(ladder.sizes)
+    if number > 1:
+        random.Random(f"{seed}/{ladder.name}/{number}").shuffle(sizes)  # noqa: S311 - a reproducible order, no secret
+    return tuple(sizes)
+
+
+def server_order(servers: Sequence[str], number: int) -> tuple[str, ...]:
+    """AB in odd rounds, BA in even ones (R16)."""
+    return tuple(servers) if number % 2 else tuple(reversed(servers))
+
+
+def is_saturated(cell: CellFinished, timeout_s: float) -> bool:
+    """More than half of the requests failed, or the median is above half the timeout (R18)."""
+    failed = sum(failure.count for failure in cell.failures)
+    median = cell.request.p50_ms or 0.0
+    return failed > cell.requests or median > timeout_s * 1000 / 2
+
+
+def _named_ladders(preset: str, tables: Sequence[LadderTable]) -> tuple[Ladder, ...]:
+    alone = len(tables) == 1
+    ladders = tuple(
+        Ladder(
+            name=table.name or (preset if alone else table.kind),
+            kind=table.kind,
+            sizes=table.sizes,
+            clients=table.clients,
+            batch=table.batch,
+        )
+        for table in tables
+    )
+    names = [ladder.name for ladder in ladders]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"preset {preset}: two ladders are called {max(names, key=names.count)!r}; give each a name.")
+    return ladders

@@ -1,0 +1,114 @@
+"""Presets: named tests of ``presets.toml``, and the three profiles that say how long a cell lasts (rule R8)."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from serving_ctl.config import TomlTable, config_file, convert_table, nearest, templates_dir, user_config_dir
+from serving_ctl.errors import ConfigError
+
+FILE_NAME = "presets.toml"
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """How thorough a run is: rounds, and both minima of a cell."""
+
+    rounds: int
+    min_seconds: float
+    min_requests: int
+
+
+PROFILES: dict[str, Profile] = {
+    "quick": Profile(rounds=4, min_seconds=1.0, min_requests=30),
+    "standard": Profile(rounds=6, min_seconds=3.0, min_requests=100),
+    "publish": Profile(rounds=10, min_seconds=10.0, min_requests=1000),
+}
+
+
+class LadderTable(TomlTable, frozen=True):
+    """One entry of ``ladders``."""
+
+    kind: Literal["batch", "concurrency"]
+    sizes: tuple[int, ...]
+    """Instances a request (batch) or clients (concurrency), ascending."""
+    name: str = ""
+    """Heading of its table; empty takes the preset's name, or the kind when the preset has several ladders."""
+    clients: int = 1
+    """Batch ladders: simultaneous clients."""
+    batch: int = 1
+    """Concurrency ladders: instances a request."""
+
+
+class Preset(TomlTable, frozen=True):
+    """One table of presets.toml; what is left out is taken from the profile."""
+
+    title: str
+    ladders: tuple[LadderTable, ...]
+    key: str = ""
+    """Number key of the terminal UI."""
+    form: Literal["row", "column"] = "row"
+    """``row`` sends instances, ``column`` sends inputs."""
+    rounds: int | None = None
+    min_seconds: float | None = None
+    min_requests: int | None = None
+    warmup_seconds: float = 1.0
+
+
+def load_presets() -> dict[str, Preset]:
+    """All presets by name: the shipped ones, the user's, those of ./configs; a later name replaces an earlier.
+
+    Raises ConfigError naming file, preset, key and the nearest known key.
+    """
+    files = dict.fromkeys(
+        path.resolve()
+        for path in (templates_dir() / FILE_NAME, user_config_dir() / FILE_NAME, config_file(FILE_NAME))
+        if path.is_file()
+    )
+    return {name: preset for path in files for name, preset in _read(path).items()}
+
+
+def choose_preset(presets: dict[str, Preset], name: str) -> Preset:
+    """The preset called ``name``; raises ConfigError with the nearest known name."""
+    if name not in presets:
+        raise ConfigError(f"unknown preset {name!r}; {nearest(name, list(presets))}")
+    return presets[name]
+
+
+def _read(path: Path) -> dict[str, Preset]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
+    return {
+        name: _checked(convert_table(table, Preset, f"{path}: [{name}]"), f"{path}: [{name}]")
+        for name, table in tables.items()
+    }
+
+
+def _checked(preset: Preset, source: str) -> Preset:
+    """``preset`` when its numbers make sense; raises ConfigError."""
+    if not preset.ladders:
+        raise ConfigError(f"{source}: ladders is empty.")
+    for ladder in preset.ladders:
+        if not ladder.sizes or list(ladder.sizes) != sorted(set(ladder.sizes)) or ladder.sizes[0] < 1:
+            raise ConfigError(f"{source}: sizes must be whole numbers from 1, ascending, none twice.")
+        if min(ladder.clients, ladder.batch) < 1:
+            raise ConfigError(f"{source}: clients and batch must be at least 1.")
+    check_rounds(preset.rounds, source)
+    if any(
+        value is not None and value < 0 for value in (preset.min_seconds, preset.min_requests, preset.warmup_seconds)
+    ):
+        raise ConfigError(f"{source}: min-seconds, min-requests and warmup-seconds cannot be negative.")
+    return preset
+
+
+def check_rounds(rounds: int | None, source: str) -> None:
+    """Raise ConfigError unless ``rounds`` is even and at least 2 (AB and BA in equal number, R16)."""
+    if rounds is not None and (rounds < 2 or rounds % 2):
+        raise ConfigError(
+            f"{source}: rounds must be even and at least 2, so that each server goes first equally often."
+        )

@@ -1,0 +1,281 @@
+"""Measures a plan cell by cell: warm-up, window, extension while unstable, split; emits events and knows no face."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from serving_ctl.api.prometheus import Scrape, parse_scrape
+from serving_ctl.api.rest import ModelClient
+from serving_ctl.bench.plan import (
+    FLOOR_REQUESTS,
+    MAX_CELL_SECONDS,
+    SATURATED_CELLS,
+    Plan,
+    is_saturated,
+    round_order,
+    server_order,
+)
+from serving_ctl.bench.waterfall import scrape_parts, timing_parts
+from serving_ctl.errors import LoadError, RunIncomplete, ServerAnswerError
+from serving_ctl.events import (
+    Cell,
+    CellFinished,
+    CellStarted,
+    CellTick,
+    Event,
+    Failure,
+    Ladder,
+    Latency,
+    Part,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+)
+from serving_ctl.load.pool import merge_results, run_load
+from serving_ctl.load.work import LoadResult, LoadSpec, StopRule, Tick, Warmup
+from serving_ctl.stats.latency import Counts, mean_ms, shown_quantile_ms
+from serving_ctl.stats.stability import is_stable
+
+EXTENSIONS = 3
+WARMUP_CLIENTS = 8
+CONNECTION_FAULTS = {"connect refused", "connect failed", "reset"}
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """How one server is reached: its control client, and how many workers must be warm (0: not known)."""
+
+    server: str
+    client: ModelClient
+    workers: int = 0
+
+
+class Runner:
+    """One run of one plan. ``bodies`` maps (ladder, size) to the JSON-lines file of its request bodies.
+
+    ``alive`` says in one sentence why a server is gone, or None while it runs.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        endpoints: Mapping[str, Endpoint],
+        bodies: Mapping[tuple[str, int], Path],
+        emit: Callable[[Event], None],
+        alive: Callable[[str], Awaitable[str | None]],
+    ) -> None:
+        self._plan = plan
+        self._endpoints = endpoints
+        self._bodies = bodies
+        self._emit = emit
+        self._alive = alive
+        self._saturated: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._skipped: set[tuple[str, int, str]] = set()
+        self._clock = _Estimate(plan)
+
+    async def run(self, started: RunStarted) -> None:
+        """Emit ``started``, measure every cell, emit the end.
+
+        Raises RunIncomplete when a server died; RunFailed has been emitted then, as it has when the task was cancelled.
+        """
+        began = time.perf_counter()
+        self._emit(started)
+        try:
+            for ladder in self._plan.ladders:
+                for number in range(1, self._plan.rounds + 1):
+                    for size in round_order(ladder, number, self._plan.seed):
+                        await self._measure_pair(ladder, size, number)
+        except BaseException as error:
+            cancelled = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
+            reason = "cancelled." if cancelled else str(error) or type(error).__name__
+            self._emit(
+                RunFailed(
+                    run_id=started.run_id, duration_s=time.perf_counter() - began, reason=reason, cancelled=cancelled
+                )
+            )
+            raise
+        self._emit(RunFinished(run_id=started.run_id, duration_s=time.perf_counter() - began))
+
+    async def _measure_pair(self, ladder: Ladder, size: int, number: int) -> None:
+        """Both servers at one size, one right after the other (R16)."""
+        for server in server_order(tuple(self._endpoints), number):
+            cell = Cell(ladder=ladder.name, size=size, server=server, round=number)
+            if (ladder.name, size, server) in self._skipped:
+                self._clock.skip(ladder, size)
+                continue
+            if number == 1 and self._saturated[ladder.name, server] >= SATURATED_CELLS:
+                self._skipped.add((ladder.name, size, server))
+                self._clock.skip(ladder, size)
+                self._emit(CellFinished(cell=cell, skipped="saturated"))
+                continue
+            await self._measure_cell(cell, ladder)
+
+    async def _measure_cell(self, cell: Cell, ladder: Ladder) -> None:
+        began = time.perf_counter()
+        self._emit(self._clock.started(cell))
+        finished = await self._cell_result(cell, ladder)
+        self._emit(finished)
+        self._clock.finish(ladder, cell.size, time.perf_counter() - began)
+        if cell.round == 1 and is_saturated(finished, self._plan.timeout_s):
+            self._saturated[cell.ladder, cell.server] += 1
+        broken = any(failure.kind in CONNECTION_FAULTS for failure in finished.failures)
+        if broken and (gone := await self._alive(cell.server)):
+            raise RunIncomplete(f"{cell.server} stopped in the middle of the run: {gone}")
+
+    async def _cell_result(self, cell: Cell, ladder: Ladder) -> CellFinished:
+        """The cell measured; when the load engine could not do it, the cell carries that failure and the run goes on."""
+        try:
+            result, scrapes = await self._load(cell, ladder)
+        except LoadError as error:
+            return CellFinished(cell=cell, failures=(Failure(kind="load engine", count=1, example=str(error)),))
+        return finish_cell(cell, result, scrapes, cell.size if ladder.kind == "concurrency" else 0)
+
+    async def _load(self, cell: Cell, ladder: Ladder) -> tuple[LoadResult, tuple[Scrape, Scrape] | None]:
+        """Warm up, then scrape, measure, extend while unstable (R9), scrape (R20)."""
+        endpoint = self._endpoints[cell.server]
+        spec = self._spec(cell, ladder)
+
+        def show(tick: Tick) -> None:
+            self._emit(_cell_tick(cell, tick))
+
+        await run_load(self._warmup(spec, endpoint), on_tick=show)
+        before = await _scrape(endpoint.client)
+        result = await run_load(spec, on_tick=show)
+        further = msgspec.structs.replace(spec, burst=False)
+        for _ in range(EXTENSIONS):
+            if is_stable([(w.seconds, w.requests, w.p50_ms) for w in result.windows]) is not False:
+                break
+            result = merge_results([result, await run_load(further, on_tick=show)])
+        after = await _scrape(endpoint.client) if before else None
+        return result, (before, after) if before and after else None
+
+    def _spec(self, cell: Cell, ladder: Ladder) -> LoadSpec:
+        concurrent = ladder.kind == "concurrency"
+        return LoadSpec(
+            url=self._endpoints[cell.server].client.predict_url,
+            headers=(("Content-Type", "application/json"),),
+            bodies_file=str(self._bodies[ladder.name, cell.size]),
+            clients=cell.size if concurrent else ladder.clients,
+            stop=StopRule(
+                requests=self._plan.min_requests,
+                seconds=self._plan.min_seconds,
+                max_seconds=MAX_CELL_SECONDS,
+                floor_requests=FLOOR_REQUESTS,
+            ),
+            burst=concurrent,
+            seed=self._plan.seed,
+            timeout_s=self._plan.timeout_s,
+        )
+
+    def _warmup(self, spec: LoadSpec, endpoint: Endpoint) -> LoadSpec:
+        """Requests that are thrown away, by few clients, until every worker has answered (R7)."""
+        return msgspec.structs.replace(
+            spec,
+            clients=min(spec.clients, WARMUP_CLIENTS),
+            burst=False,
+            warmup=Warmup(seconds=self._plan.warmup_seconds, workers=endpoint.workers),
+            stop=StopRule(requests=1, max_seconds=MAX_CELL_SECONDS, floor_requests=1),
+        )
+
+
+class _Estimate:
+    """How long the rest of a run takes: the plan's guess, corrected by the cells measured so far."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._left_s = plan.expected_s
+        self._expected_s = 0.0
+        self._spent_s = 0.0
+        self._number = 0
+
+    def started(self, cell: Cell) -> CellStarted:
+        self._number += 1
+        correction = self._spent_s / self._expected_s if self._expected_s else 1.0
+        return CellStarted(cell=cell, number=self._number, total=self._plan.cells, left_s=self._left_s * correction)
+
+    def skip(self, ladder: Ladder, size: int) -> None:
+        self._number += 1
+        self._left_s -= self._plan.expected_cell_s(ladder, size)
+
+    def finish(self, ladder: Ladder, size: int, seconds: float) -> None:
+        expected = self._plan.expected_cell_s(ladder, size)
+        self._left_s -= expected
+        self._expected_s += expected
+        self._spent_s += seconds
+
+
+def finish_cell(cell: Cell, result: LoadResult, scrapes: tuple[Scrape, Scrape] | None, burst: int = 0) -> CellFinished:
+    """What is kept of a load result: distributions in ms, parts, failures, flags; ``burst`` requests came before it."""
+    parts = timing_parts(result)
+    flags = list(result.flags)
+    if not parts and scrapes:
+        if scrapes[1].requests - scrapes[0].requests == result.requests + burst - result.burst_errors:
+            parts = scrape_parts(result, *scrapes)
+        elif not result.errors:
+            flags.append("FOREIGN-TRAFFIC")
+    if is_stable([(w.seconds, w.requests, w.p50_ms) for w in result.windows]) is False:
+        flags.append("UNSTABLE")
+    client = result.client
+    return CellFinished(
+        cell=cell,
+        requests=result.requests,
+        duration_s=result.duration_s,
+        throughput_rps=result.throughput_rps,
+        request=latency(result.request),
+        service=latency(result.service),
+        connect=latency(result.connect),
+        makespan_s=result.makespan_s,
+        parts=_kept(parts),
+        failures=tuple(Failure(kind=k, count=e.count, example=e.example) for k, e in sorted(result.errors.items())),
+        flags=tuple(flags),
+        client_cpu_percent=100 * client.cpu_s / client.wall_s if client.wall_s else 0.0,
+        histogram=tuple(zip(result.request.index, result.request.count, strict=True)),
+    )
+
+
+def latency(counts: Counts) -> Latency:
+    """The distribution of a histogram in ms, quantiles as far as rule R15 shows them."""
+    if not counts.n:
+        return Latency(n=0)
+    return Latency(
+        n=counts.n,
+        mean_ms=mean_ms(counts),
+        p50_ms=shown_quantile_ms(counts, 0.5),
+        p90_ms=shown_quantile_ms(counts, 0.9),
+        p95_ms=shown_quantile_ms(counts, 0.95),
+        p99_ms=shown_quantile_ms(counts, 0.99),
+        p999_ms=shown_quantile_ms(counts, 0.999),
+        min_ms=counts.min_us / 1000,
+        max_ms=counts.max_us / 1000,
+    )
+
+
+def _kept(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    return tuple(part for part in parts if part.ms > 0)
+
+
+def _cell_tick(cell: Cell, tick: Tick) -> CellTick:
+    return CellTick(
+        cell=cell,
+        phase=tick.phase,
+        elapsed_s=tick.elapsed_s,
+        requests=tick.requests,
+        errors=tick.errors,
+        p50_ms=tick.p50_ms,
+        max_ms=tick.max_ms,
+        throughput_rps=tick.throughput_rps,
+    )
+
+
+async def _scrape(client: ModelClient) -> Scrape | None:
+    """The server's counters now; None for a server that has none."""
+    text = await client.metrics()
+    try:
+        return parse_scrape(text, client.model) if text else None
+    except ServerAnswerError:
+        return None

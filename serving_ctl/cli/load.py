@@ -1,0 +1,76 @@
+"""The command that loads any HTTP endpoint with the engine that measures the servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from serving_ctl import formatting
+from serving_ctl.cli.session import print_data, run_async
+from serving_ctl.errors import ConfigError, Exit
+
+
+@click.command()
+@click.argument("url")
+@click.option("--method", default=None, help="HTTP method [default: POST with a body, else GET].")
+@click.option("--header", "-H", "headers", multiple=True, help="'Name: value'; may be repeated.")
+@click.option("--body", type=click.Path(path_type=Path), help="Request body; a .jsonl file holds one body a line.")
+@click.option("-c", "--clients", type=click.IntRange(min=1), default=1, show_default=True, help="Simultaneous clients.")
+@click.option("-n", "--requests", type=click.IntRange(min=1), help="Send exactly this many requests.")
+@click.option("-z", "--seconds", type=click.FloatRange(min=0, min_open=True), help="Send for this long.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Open loop: requests/s.")
+@click.option("--processes", default="1", show_default=True, help="Load processes: a number, or auto.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def load(
+    url: str,
+    method: str | None,
+    headers: tuple[str, ...],
+    body: Path | None,
+    clients: int,
+    requests: int | None,
+    seconds: float | None,
+    rate: float | None,
+    processes: str,
+    as_json: bool,
+) -> int:
+    """Load any HTTP endpoint with the engine that measures the servers."""
+    from serving_ctl.load.command import load_document, load_spec
+    from serving_ctl.load.pool import run_load
+
+    spec = load_spec(
+        url,
+        method=method,
+        headers=headers,
+        body_file=body,
+        clients=clients,
+        requests=requests,
+        seconds=seconds,
+        rate=rate,
+    )
+    result = run_async(run_load(spec, processes=_process_count(processes, clients)))
+    document = load_document(spec, result)
+    print_data(document if as_json else _load_text(document))
+    return Exit.DONE if result.requests else Exit.INCOMPLETE
+
+
+def _process_count(text: str, clients: int) -> int:
+    """``--processes`` as a number; raises ConfigError for what is neither auto nor a number from 1."""
+    from serving_ctl.load.pool import auto_processes
+
+    if text == "auto":
+        return auto_processes(clients)
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"--processes {text}: give a number from 1, or auto.")
+    return int(text)
+
+
+def _load_text(document: dict[str, Any]) -> str:
+    latency = ", ".join(f"{name} {formatting.significant(value)}" for name, value in document["latency_ms"].items())
+    errors = ", ".join(f"{kind} {formatting.count(n)}" for kind, n in document["errors"].items()) or "none"
+    return (
+        f"{formatting.count(document['requests'])} requests in {formatting.duration(document['duration_s'])}, "
+        f"{formatting.significant(document['throughput_rps'])} requests/s; errors: {errors}\n"
+        f"{document['latency']} time, ms: {latency}"
+    )

@@ -1,0 +1,145 @@
+"""Commands about the two servers: up, down, status, metadata, logs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from serving_ctl.cli.session import RUNTIMES, SERVERS, StateTalk, print_data, require_model, server_line, with_engine
+from serving_ctl.config import TF_SERVING
+from serving_ctl.errors import Exit, ServerStartError
+from serving_ctl.events import ServerState
+
+if TYPE_CHECKING:
+    from serving_ctl.engine import Engine
+
+
+def _server_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.argument("servers", nargs=-1, type=click.Choice(SERVERS))(command)
+
+
+@click.command()
+@_server_arguments
+@click.option("--runtime", type=click.Choice(RUNTIMES), help="How tf-serving is run [default: settings].")
+@click.option("--pull", is_flag=True, help="Let docker pull the image when it is absent.")
+@click.option("--timeout", type=click.FloatRange(min=1), help="Seconds until each server must be ready.")
+@click.pass_obj
+def up(config: Path | None, servers: tuple[str, ...], runtime: str | None, pull: bool, timeout: float | None) -> int:
+    """Start one or both servers and wait until they predict."""
+
+    async def work(engine: Engine) -> int:
+        await engine.open()
+        require_model(engine)
+        async with asyncio.TaskGroup() as group:
+            for server in servers or SERVERS:
+                own = runtime if server == TF_SERVING else None
+                group.create_task(engine.start(server, runtime=own, pull=pull, timeout_s=timeout))
+        for server in servers or SERVERS:
+            click.echo(server_line(engine.current(server)))
+        return Exit.DONE
+
+    return with_engine(config, work, StateTalk())
+
+
+@click.command()
+@_server_arguments
+@click.pass_obj
+def down(config: Path | None, servers: tuple[str, ...]) -> int:
+    """Stop one or both servers; stopping what is stopped is fine."""
+
+    async def work(engine: Engine) -> int:
+        await engine.open()
+        for server in servers or SERVERS:
+            await engine.stop(server)
+            click.echo(server_line(engine.current(server)))
+        return Exit.DONE
+
+    return with_engine(config, work)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def status(config: Path | None, as_json: bool) -> int:
+    """Say which servers run; exit code 3 unless both are ready."""
+
+    async def work(engine: Engine) -> int:
+        await engine.open()
+        states = [engine.current(server) for server in SERVERS]
+        print_data(states if as_json else "\n".join(server_line(state) for state in states))
+        return Exit.DONE if all(state.state is ServerState.READY for state in states) else Exit.NOT_STARTED
+
+    return with_engine(config, work)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the metadata documents.")
+@click.pass_obj
+def metadata(config: Path | None, as_json: bool) -> int:
+    """Show what the running servers serve: versions, signatures, types and shapes."""
+
+    async def work(engine: Engine) -> int:
+        await engine.open()
+        running = [server for server in SERVERS if engine.current(server).url]
+        if not running:
+            raise ServerStartError("No server is running; start them with `tfserve-tui up`.")
+        documents = {server: await engine.metadata(server) for server in running}
+        if as_json:
+            print_data(documents)
+            return Exit.DONE
+        for server, document in documents.items():
+            versions = await engine.model_status(server)
+            states = ", ".join(f"version {version.version} {version.state}" for version in versions)
+            click.echo(f"{server} ({engine.current(server).label}): {states}")
+            click.echo("\n".join(_signature_lines(document)))
+        return Exit.DONE
+
+    return with_engine(config, work)
+
+
+@click.command()
+@click.argument("server", type=click.Choice(SERVERS))
+@click.option("--lines", type=click.IntRange(min=1), default=200, show_default=True, help="How many.")
+@click.option("--follow", is_flag=True, help="Print new lines as they come, until Ctrl-C.")
+@click.pass_obj
+def logs(config: Path | None, server: str, lines: int, follow: bool) -> int:
+    """Print the newest lines of a server's log."""
+
+    async def work(engine: Engine) -> int:
+        await engine.open()
+        shown = list(await engine.log_tail(server, lines))
+        click.echo("\n".join(shown))
+        while follow:
+            await asyncio.sleep(0.5)
+            newest = list(await engine.log_tail(server, lines))
+            for line in _after(shown, newest):
+                click.echo(line)
+            shown = newest
+        return Exit.DONE
+
+    return with_engine(config, work)
+
+
+def _signature_lines(document: dict[str, Any]) -> list[str]:
+    from serving_ctl.engine import parse_model
+
+    lines = []
+    for signature in parse_model(document).signatures:
+        lines.append(f"  {signature.name}  ({signature.method})")
+        for arrow, tensors in (("in ", signature.inputs), ("out", signature.outputs)):
+            lines += [
+                f"    {arrow} {t.name}: {t.dtype} {list(t.shape) if t.shape is not None else '?'}" for t in tensors
+            ]
+    return lines
+
+
+def _after(shown: list[str], newest: list[str]) -> list[str]:
+    """The lines of ``newest`` that come after ``shown``: both are tails of one growing log."""
+    for start in range(len(shown)):
+        if newest[: len(shown) - start] == shown[start:]:
+            return newest[len(shown) - start :]
+    return newest
