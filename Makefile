@@ -1,5 +1,8 @@
 # The two commands a user needs: `make run` and `make test`. Both work on a fresh machine with only Python 3.11-3.13 and make.
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+# The first interpreter that works, has venv, and is one TensorFlow has a wheel for.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+  $$python -c 'import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+  && echo $$python && break; done)
 BIN := .venv/bin
 
 .PHONY: setup run test check bench screenshots
@@ -7,7 +10,7 @@ BIN := .venv/bin
 setup: .venv/.ready
 
 .venv/.ready: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "tfserve-tui needs Python 3.11-3.13 (TensorFlow has no wheel for other versions); set PYTHON=/path/to/python3.12")'
+	@test -n "$(PYTHON)" || { echo "tfserve-tui needs Python 3.11-3.13 with venv (TensorFlow has no wheel for others); try: make PYTHON=/path/to/python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[local,dev]'
 	@touch $@

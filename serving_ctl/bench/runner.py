@@ -128,7 +128,7 @@ class Runner:
             raise RunIncomplete(f"{cell.server} stopped in the middle of the run: {gone}")
 
     async def _cell_result(self, cell: Cell, ladder: Ladder) -> CellFinished:
-        """The cell measured; when the load engine could not do it, the cell carries that failure and the run goes on."""
+        """The cell measured; when the load engine could not do it, the cell carries that and the run goes on."""
         try:
             result, scrapes = await self._load(cell, ladder)
         except LoadError as error:
