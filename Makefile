@@ -16,7 +16,7 @@ setup: .venv/.ready
 	@touch $@
 
 run: setup
-	@test -n "$$(ls -A release/text_cnn 2>/dev/null)" || $(BIN)/textcnn-export --out release
+	@ls -d release/text_cnn/[0-9]* >/dev/null 2>&1 || $(BIN)/textcnn-export --out release
 	@$(BIN)/tfserve-tui
 
 test: setup
