@@ -183,6 +183,8 @@ class Engine:
         with ExitStack() as stack:
             writer = stack.enter_context(RecordingWriter(path))
             await self._start_missing(options)
+            for server in self.servers:
+                writer.write(self.current(server))
             stack.enter_context(self._sink(writer.write))
             await self._measure(plan, run_id, options)
 

@@ -37,6 +37,11 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def magnitude(value: float) -> str:
+    """The order of a tiny difference: 3e-07, or 0."""
+    return f"{value:.0e}" if value else "0"
+
+
 def percent(value: float) -> str:
     """Percent without decimals: 83 %."""
     return f"{value:.0f} %"

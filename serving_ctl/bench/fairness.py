@@ -63,7 +63,7 @@ def model_digest(version_folder: Path) -> str:
 def _parity_fact(parity: Parity) -> Fact:
     if parity.problem:
         return Fact(key="predictions", mark="warn", short="predictions DIFFER", text=f"differ: {parity.problem}")
-    size = f"{parity.difference:.0e}"
+    size = formatting.magnitude(parity.difference)
     inputs = formatting.plural(parity.bodies, "sampled request")
     return Fact(
         key="predictions",

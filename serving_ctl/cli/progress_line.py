@@ -28,7 +28,7 @@ class ProgressLine:
             case CellStarted() | CellTick() if self._bar:
                 self._bar.update(self._bar.task_ids[0], completed=progress.fraction, text=_bar_text(progress))
             case CellFinished() if not self._bar:
-                self._console.print(_cell_text(event))
+                self._console.print(_cell_text(progress, event))
             case RunFinished() | RunFailed():
                 self.close()
                 self._console.print(_end_text(event))
@@ -56,12 +56,12 @@ def _bar_text(progress: Progress) -> str:
     if started is None:
         return ""
     cell = started.cell
-    text = f"{started.number}/{started.total}  {_name(cell)}  {formatting.duration(max(started.left_s, 0.0))} left"
+    text = f"{started.number}/{started.total}  {_name(progress, started.cell)}  {formatting.duration(max(started.left_s, 0.0))} left"
     return f"{text}  p50 {formatting.significant(tick.p50_ms)} ms" if tick and tick.p50_ms is not None else text
 
 
-def _cell_text(event: CellFinished) -> str:
-    name = _name(event.cell)
+def _cell_text(progress: Progress, event: CellFinished) -> str:
+    name = _name(progress, event.cell)
     if event.skipped:
         return f"{name}: skipped: {event.skipped}"
     failed = sum(failure.count for failure in event.failures)
@@ -71,8 +71,11 @@ def _cell_text(event: CellFinished) -> str:
     return f"{name}: p50 {median} ms, {formatting.significant(event.throughput_rps)} requests/s{errors}{flags}"
 
 
-def _name(cell: Cell) -> str:
-    return f"{cell.ladder} {formatting.count(cell.size)} {cell.server} round {cell.round}"
+def _name(progress: Progress, cell: Cell) -> str:
+    """The cell in words; the server by its target's name, since the embedded one must not look like TensorFlow Serving."""
+    targets = progress.run.started.targets if progress.run else ()
+    server = next((target.name for target in targets if target.server == cell.server), cell.server)
+    return f"{cell.ladder} {formatting.count(cell.size)} {server} round {cell.round}"
 
 
 def _end_text(event: RunFinished | RunFailed) -> str:

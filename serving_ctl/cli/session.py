@@ -13,7 +13,7 @@ import msgspec
 
 from serving_ctl.config import FLASK, TF_SERVING, load_settings
 from serving_ctl.errors import ConfigError, Exit
-from serving_ctl.events import Event, ServerChanged
+from serving_ctl.events import Event, ServerChanged, ServerState
 
 if TYPE_CHECKING:
     from serving_ctl.engine import Engine
@@ -39,8 +39,8 @@ class StateTalk:
         self._said: dict[str, str] = {}
 
     def __call__(self, event: Event) -> None:
-        """Say ``event`` if it is news of a server."""
-        if isinstance(event, ServerChanged):
+        """Say ``event`` if it is news of a server; that one has not been started is no news."""
+        if isinstance(event, ServerChanged) and (event.server in self._said or event.state is not ServerState.STOPPED):
             line = server_line(event)
             if self._said.get(event.server) != line:
                 self._said[event.server] = line
