@@ -55,8 +55,8 @@ def _bar_text(progress: Progress) -> str:
     started, tick = progress.started, progress.tick
     if started is None:
         return ""
-    cell = started.cell
-    text = f"{started.number}/{started.total}  {_name(progress, started.cell)}  {formatting.duration(max(started.left_s, 0.0))} left"
+    name, left = _name(progress, started.cell), formatting.duration(max(started.left_s, 0.0))
+    text = f"{started.number}/{started.total}  {name}  {left} left"
     return f"{text}  p50 {formatting.significant(tick.p50_ms)} ms" if tick and tick.p50_ms is not None else text
 
 
@@ -72,7 +72,7 @@ def _cell_text(progress: Progress, event: CellFinished) -> str:
 
 
 def _name(progress: Progress, cell: Cell) -> str:
-    """The cell in words; the server by its target's name, since the embedded one must not look like TensorFlow Serving."""
+    """The cell in words; the server by its target's name: the embedded one is not called tf-serving."""
     targets = progress.run.started.targets if progress.run else ()
     server = next((target.name for target in targets if target.server == cell.server), cell.server)
     return f"{cell.ladder} {formatting.count(cell.size)} {server} round {cell.round}"

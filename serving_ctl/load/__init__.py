@@ -1,1 +1,1 @@
-"""The load engine: sends requests from its own processes and records how long they took. Knows HTTP, nothing of models."""
+"""The load engine: sends requests from its own processes and records their times. Knows HTTP, nothing of models."""

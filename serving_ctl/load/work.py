@@ -6,7 +6,30 @@ Only values live here. Times are in the unit their name ends with; latencies are
 
 from __future__ import annotations
 
+import enum
+
 import msgspec
+
+from serving_ctl.stats.latency import Counts
+
+__all__ = [
+    "Action",
+    "ClientFacts",
+    "Command",
+    "Counts",
+    "ErrorKind",
+    "Failed",
+    "Fault",
+    "LoadResult",
+    "LoadSpec",
+    "Ready",
+    "Stage",
+    "StopRule",
+    "Tick",
+    "Timing",
+    "Warmup",
+    "Window",
+]
 
 
 class StopRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +40,8 @@ class StopRule(msgspec.Struct, frozen=True, kw_only=True):
 
     requests: int = 0
     seconds: float = 0.0
-    max_seconds: float = 30.0
+    max_seconds: float | None = 30.0
+    """None is no limit."""
     floor_requests: int = 5
 
 
@@ -29,6 +53,13 @@ class Warmup(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 1.0
     max_seconds: float = 10.0
     workers: int = 0
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """A straight piece of a ramp: within ``seconds`` to ``target`` requests/s (open loop) or clients (closed loop)."""
+
+    seconds: float
+    target: float
 
 
 class LoadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,12 +74,16 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     stop: StopRule = StopRule(requests=30, seconds=1.0)
     warmup: Warmup | None = None
     burst: bool = False
-    """True: first every client sends one request, all at once; its makespan is kept apart and the closed loop follows (R19)."""
+    """True: first every client sends one request, all at once; its makespan is apart, the closed loop follows (R19)."""
     rate_rps: float | None = None
     """None is a closed loop; a number is an open loop at that rate (R3)."""
     arrivals: str = "constant"
     """Open loop only: ``constant`` or ``poisson`` (seeded)."""
+    stages: tuple[Stage, ...] = ()
+    """A ramp that begins at ``rate_rps`` (open loop) or ``clients`` (closed loop); its length replaces ``stop``."""
     seed: int = 0
+    first_body: int = 0
+    """Which body the first request carries; load processes that share a run begin apart."""
     timeout_s: float = 60.0
     drain_s: float = 30.0
     tick_s: float = 0.1
@@ -72,19 +107,21 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="tic
     in_flight: int
 
 
-class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """A histogram in HDR layout, sparse: ``count[i]`` values in bucket ``index[i]`` (see ``stats.latency``, R14)."""
+class Fault(enum.StrEnum):
+    """The kinds of failure (R10)."""
 
-    index: tuple[int, ...] = ()
-    count: tuple[int, ...] = ()
-    min_us: float = 0.0
-    max_us: float = 0.0
-    sum_us: float = 0.0
-
-    @property
-    def n(self) -> int:
-        """Number of values."""
-        return sum(self.count)
+    REFUSED = "connect refused"
+    CONNECT_TIMEOUT = "connect timeout"
+    CONNECT_FAILED = "connect failed"
+    RESET = "reset"
+    READ_TIMEOUT = "read timeout"
+    HTTP_3XX = "3xx"
+    HTTP_4XX = "4xx"
+    HTTP_5XX = "5xx"
+    BAD_BODY = "bad body"
+    OVER_RANGE = "over 120 s"
+    UNFINISHED = "not finished"
+    """Still in flight when the drain's grace was over (R5)."""
 
 
 class ErrorKind(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +137,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     requests: int
     p50_ms: float | None
+    latency: Counts = Counts()
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,10 +152,17 @@ class ClientFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     cpu_s: float = 0.0
     wall_s: float = 0.0
+    busiest: float = 0.0
+    """CPU of the busiest load process as a share of one core."""
     lag_ms_p99: float | None = None
     late: int = 0
+    """Open loop: sends later than max(1 ms, 1 % of the interval) after their time (R3)."""
+    late_busy: int = 0
+    """Of those, how many because every client had a request in flight: the server's doing, or too few clients."""
     sent: int = 0
     connects: int = 0
+    concurrency: float | None = None
+    """Closed loop: mean number of requests under way in the window; Little's law asks for all clients (R12)."""
     peak_rss_mb: float = 0.0
 
 
@@ -135,10 +180,44 @@ class LoadResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     makespan_s: float | None = None
     """Burst only: from the first connect's start to the last of the first N answers (R19)."""
     burst_errors: int = 0
+    first_ms: float | None = None
+    """Request time of the very first request, the warm-up's too (R7: *cold*, when the server had just started)."""
     windows: tuple[Window, ...] = ()
     server_timing: dict[str, Timing] = {}
     workers: dict[str, int] = {}
     client: ClientFacts = ClientFacts()
     flags: tuple[str, ...] = ()
-    """Of CLIENT-LIMITED, CLIENT-BOUND, INCOMPLETE-DRAIN, WORKER-LOST."""
+    """Of CLIENT-LIMITED, CLIENT-BOUND, INCOMPLETE-DRAIN, SKIPPED, WORKER-LOST."""
     samples: tuple[str, ...] = ()
+
+    @property
+    def latency(self) -> Counts:
+        """The headline latency: response time in open loop, else request time (R2)."""
+        return self.request if self.response is None else self.response
+
+
+class Ready(msgspec.Struct, frozen=True, tag_field="type", tag="ready"):
+    """A load process is warm and waits for ``Action.GO``."""
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="failed"):
+    """A load process could not do its work; ``text`` is for the user."""
+
+    text: str
+
+
+class Action(enum.StrEnum):
+    """What a load process is told while it runs."""
+
+    GO = "go"
+    PAUSE = "pause"
+    RESUME = "resume"
+    SKIP = "skip"
+    CLIENTS = "clients"
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line on a load process's stdin after the spec; ``change`` is the ± of ``Action.CLIENTS``."""
+
+    action: Action
+    change: int = 0
