@@ -11,7 +11,7 @@ import re
 import tomllib
 import typing
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import platformdirs
@@ -20,6 +20,11 @@ from serving_ctl.errors import ConfigError
 
 APP = "tfserve-tui"
 T = TypeVar("T")
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+Threads = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 
 TF_SERVING = "tf-serving"
 FLASK = "flask"
@@ -54,17 +59,17 @@ class TfServingSettings(TomlTable, frozen=True):
     """Program for native: a name on PATH or a path."""
     url: str = ""
     """Base URL for external, for example ``http://10.0.0.5:8501``."""
-    port: int = 8501
+    port: Port = 8501
     """REST port on 127.0.0.1."""
     network: Literal["published", "host"] = "published"
     """Docker only: ``host`` avoids the published port's userland proxy (about 20 % of latency), Linux only."""
-    rest_threads: int = 0
+    rest_threads: Threads = 0
     """``--rest_api_num_threads``; 0 leaves the server's default (4 × cores). 1 is refused: the real server hangs."""
-    intra_op_threads: int = 0
+    intra_op_threads: Threads = 0
     """TensorFlow's intra-op threads on both servers; 0 is TensorFlow's default."""
-    inter_op_threads: int = 0
+    inter_op_threads: Threads = 0
     """TensorFlow's inter-op threads on both servers; 0 is TensorFlow's default."""
-    start_timeout_s: float = 120.0
+    start_timeout_s: Seconds = 120.0
     """How long a start may take until the server answers a prediction."""
 
 
@@ -75,30 +80,30 @@ class FlaskSettings(TomlTable, frozen=True):
     """``gunicorn`` starts ``flask_serving:app``; ``external`` measures a URL somebody else runs."""
     url: str = ""
     """Base URL for external."""
-    port: int = 7123
+    port: Port = 7123
     """Port on 127.0.0.1."""
-    workers: int = 4
+    workers: AtLeastOne = 4
     """gunicorn ``-w``."""
     worker_class: Literal["sync", "gthread"] = "sync"
     """``sync`` closes the connection after every response; ``gthread`` keeps it alive."""
-    threads: int = 1
+    threads: AtLeastOne = 1
     """gthread only: threads a worker."""
-    timeout_s: int = 600
+    timeout_s: AtLeastOne = 600
     """gunicorn ``--timeout``; a worker busy for longer is killed."""
-    start_timeout_s: float = 180.0
+    start_timeout_s: Seconds = 180.0
     """How long a start may take; four workers loading TensorFlow at once need 10–15 s on two cores."""
 
 
 class BenchSettings(TomlTable, frozen=True):
     """[bench]: what holds for every run."""
 
-    timeout_s: float = 60.0
+    timeout_s: Seconds = 60.0
     """Request timeout; the same in the client and in ``--rest_api_timeout_in_ms`` (R8)."""
     seed: int = 0
     """Seeds request bodies and the order of cells."""
     onednn: bool = False
     """``TF_ENABLE_ONEDNN_OPTS`` for both servers (R23)."""
-    distinct_bodies: int = 32
+    distinct_bodies: AtLeastOne = 32
     """How many different request bodies a cell sends in turn (fewer when they are large)."""
 
 
@@ -160,17 +165,24 @@ def load_settings(path: Path | None = None) -> Settings:
     """
     source = path or config_file("tfserve.toml")
     settings = read_toml(source, Settings)
-    if settings.tf_serving.rest_threads == 1:
-        raise ConfigError(
-            f"{source}: [tf-serving] rest-threads = 1 makes TensorFlow Serving hang; use 0 or at least 2."
-        )
-    for table, runtime, url in (
-        (TF_SERVING, settings.tf_serving.runtime, settings.tf_serving.url),
-        (FLASK, settings.flask.runtime, settings.flask.url),
-    ):
-        if runtime == "external" and not url:
-            raise ConfigError(f'{source}: [{table}] runtime = "external" needs url = "http://…".')
+    if problem := _contradiction(settings):
+        raise ConfigError(f"{source}: {problem}")
     return settings
+
+
+def _contradiction(settings: Settings) -> str | None:
+    """What cannot work although each value by itself is allowed."""
+    serving, flask = settings.tf_serving, settings.flask
+    if serving.rest_threads == 1:
+        return "[tf-serving] rest-threads = 1 makes TensorFlow Serving hang; use 0 or at least 2."
+    if flask.runtime == "gunicorn" and settings.bench.timeout_s > flask.timeout_s:
+        return "[bench] timeout-s is above [flask] timeout-s: gunicorn would end a worker before the client gives up."
+    for table, runtime, url in ((TF_SERVING, serving.runtime, serving.url), (FLASK, flask.runtime, flask.url)):
+        if runtime == "external" and not url:
+            return f'[{table}] runtime = "external" needs url = "http://HOST:PORT".'
+        if url and not url.startswith("http://"):
+            return f'[{table}] url = "{url}" must begin with http:// (the load engine speaks plain HTTP).'
+    return None
 
 
 def read_toml(path: Path, kind: type[T]) -> T:
@@ -200,7 +212,9 @@ def _explain(text: str, kind: Any) -> str:
     path = [part for part in re.split(r"[.\[\]]+", where.rstrip("`")) if part]
     unknown = re.match(r"Object contains unknown field `(.+)`", message)
     if not unknown:
-        return f"{'.'.join(path) or 'file'}: {message[:1].lower()}{message[1:]}"
+        value = re.match(r"Invalid enum value '(.*)'", message)
+        hint = f"; {nearest(value.group(1), _choices(kind, path))}" if value else ""
+        return f"{'.'.join(path) or 'file'}: {message[:1].lower()}{message[1:]}{hint}"
     key = unknown.group(1)
     known = _keys_at(kind, path)
     table = f"[{'.'.join(path)}] " if path else ""
@@ -218,6 +232,13 @@ def _keys_at(kind: Any, path: list[str]) -> list[str]:
     for part in path:
         kind = _value_type(kind, part)
     return [field.encode_name for field in msgspec.structs.fields(kind)] if _is_struct(kind) else []
+
+
+def _choices(kind: Any, path: list[str]) -> list[str]:
+    """The words allowed for the value at ``path``; none when it is not a choice of words."""
+    for part in path:
+        kind = _value_type(kind, part)
+    return list(typing.get_args(kind)) if typing.get_origin(kind) is Literal else []
 
 
 def _value_type(kind: Any, key: str) -> Any:

@@ -305,11 +305,11 @@ class Engine:
     def _run_started(
         self, plan: Plan, run_id: str, model: ServedModel, signature: Signature, parity: Parity
     ) -> RunStarted:
-        from serving_ctl.bench.fairness import fairness_facts, model_digest
+        from serving_ctl.bench.fairness import UNREAD, fairness_facts, model_digest
 
         subjects = tuple(self._subject(server) for server in self.servers)
         folder = self._version_folder()
-        digest = model_digest(folder) if folder else "?"
+        digest = model_digest(folder) if folder else UNREAD
         return RunStarted(
             run_id=run_id,
             started_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),

@@ -254,7 +254,7 @@ def decode_events(lines: Iterable[bytes], source: str) -> Iterator[AnyEvent]:
             return
         try:
             yield _decoder.decode(line)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{source}: line {number} is not an event of a recording: {error}") from None
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 MISSING = "–"
-KIB = 1024.0
+MB_PER_GB = 1000.0
+LARGEST_RATIO = 1000.0
+SMALLEST_RATIO = 0.001
 
 
 def significant(value: float | None) -> str:
-    """Three significant digits without exponent, thousands grouped: 0.042, 1.93, 46.1, 1,234."""
-    if value is None:
+    """Three significant digits without exponent, thousands grouped: 0.00131, 0.420, 1.93, 46.1, 1,234."""
+    if value is None or not math.isfinite(value):
         return MISSING
     size = abs(value)
     if size >= 99.95:
@@ -17,13 +21,17 @@ def significant(value: float | None) -> str:
         return f"{value:.1f}"
     if size >= 0.9995 or size == 0:
         return f"{value:.2f}"
-    return f"{value:.3f}"
+    return f"{value:.{2 - math.floor(math.log10(size))}f}"
 
 
 def ratio(value: float | None) -> str:
-    """A ratio with two digits behind the point, or three significant ones below 0.1."""
-    if value is None:
+    """A ratio with two digits behind the point, three below 0.1; beyond a factor of 1,000 only that."""
+    if value is None or math.isnan(value):
         return MISSING
+    if value >= LARGEST_RATIO:
+        return ">1000"
+    if value < SMALLEST_RATIO:
+        return "<0.001"
     return f"{value:.2f}" if value >= 0.0995 else f"{value:.3f}"
 
 
@@ -48,8 +56,8 @@ def percent(value: float) -> str:
 
 
 def memory(megabytes: float) -> str:
-    """Megabytes, or gigabytes from 1024 on: 312 MB, 2.0 GB."""
-    return f"{megabytes:.0f} MB" if megabytes < KIB else f"{megabytes / KIB:.1f} GB"
+    """Megabytes (10^6 bytes), or gigabytes from 1,000 on: 312 MB, 2.0 GB."""
+    return f"{megabytes:.0f} MB" if megabytes < MB_PER_GB - 0.5 else f"{megabytes / MB_PER_GB:.1f} GB"
 
 
 def duration(seconds: float) -> str:

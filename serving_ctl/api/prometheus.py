@@ -42,9 +42,9 @@ def parse_scrape(text: str, model: str) -> Scrape:
                 field = _SOURCES.get(sample.name)
                 if field and _is_wanted(sample.labels, model):
                     values[field] = values.get(field, 0.0) + sample.value
+        return msgspec.convert(values, Scrape, strict=False)
     except ValueError as error:
         raise ServerAnswerError(f"metrics that are not Prometheus text: {error}") from None
-    return msgspec.convert(values, Scrape, strict=False)
 
 
 def _is_wanted(labels: dict[str, str], model: str) -> bool:

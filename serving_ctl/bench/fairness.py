@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import psutil
@@ -16,6 +17,9 @@ from serving_ctl.bench.parity import Parity
 from serving_ctl.bench.plan import Plan
 from serving_ctl.config import Settings
 from serving_ctl.events import Fact, Target
+
+UNREAD = "?"
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,17 +50,21 @@ def fairness_facts(
 
 
 def model_digest(version_folder: Path) -> str:
-    """SHA-256 over the graph and the variables of one SavedModel version, first 12 hex digits; "?" when unreadable."""
+    """SHA-256 over graph, variables and assets of one SavedModel version, 12 hex digits; UNREAD when unreadable."""
     digest = hashlib.sha256()
     try:
-        files = [version_folder / "saved_model.pb", *sorted((version_folder / "variables").glob("*"))]
+        parts = (version_folder / "variables", version_folder / "assets")
+        files = [
+            version_folder / "saved_model.pb",
+            *sorted(p for part in parts for p in part.rglob("*") if p.is_file()),
+        ]
         for path in files:
-            digest.update(path.name.encode())
+            digest.update(path.relative_to(version_folder).as_posix().encode())
             with path.open("rb") as stream:
                 while block := stream.read(1 << 20):
                     digest.update(block)
     except OSError:
-        return "?"
+        return UNREAD
     return digest.hexdigest()[:12]
 
 
@@ -74,15 +82,12 @@ def _parity_fact(parity: Parity) -> Fact:
 
 
 def _model_fact(subjects: Sequence[Subject], model_hash: str) -> Fact:
-    if all(subject.is_local for subject in subjects):
+    if model_hash != UNREAD and all(subject.is_local for subject in subjects):
         short = f"same model {model_hash[:4]}…{model_hash[-2:]}"
         return Fact(key="model", mark="ok", short=short, text=f"the same files for both, SHA-256 {model_hash}…")
-    return Fact(
-        key="model",
-        mark="warn",
-        short="external model not seen",
-        text="an external server's model files cannot be compared",
-    )
+    unread = model_hash == UNREAD
+    seen = "the model's files cannot be read here" if unread else "an external server's files cannot be seen"
+    return Fact(key="model", mark="warn", short="same model not checked", text=f"{seen}, so they were not compared")
 
 
 def _runtime_facts(subjects: Sequence[Subject], settings: Settings) -> list[Fact]:
@@ -99,47 +104,58 @@ def _runtime_facts(subjects: Sequence[Subject], settings: Settings) -> list[Fact
     if "embedded" in runtimes:
         text = "the embedded compatible server was measured; these are not numbers of TensorFlow Serving"
         facts.append(Fact(key="not TF Serving", mark="warn", short="embedded, not TF Serving", text=text))
-    if "docker" in runtimes and settings.tf_serving.network == "published":
+    facts.append(_path_fact(subjects, "docker" in runtimes and settings.tf_serving.network == "published"))
+    if "gunicorn" in runtimes:
+        facts.append(_keep_alive_fact(settings.flask.worker_class))
+    return facts
+
+
+def _path_fact(subjects: Sequence[Subject], published: bool) -> Fact:
+    hosts = sorted({urlsplit(subject.target.url).hostname or "?" for subject in subjects} - LOOPBACK)
+    if hosts:
+        text = f"over the network to {', '.join(hosts)}"
+        return Fact(key="network path", mark="warn", short="over the network", text=text)
+    if published:
         text = 'Docker\'s published port costs about 20 % latency against host networking (network = "host")'
-        facts.append(Fact(key="network path", mark="warn", short="published port: +20 %", text=text))
-    else:
-        facts.append(Fact(key="network path", mark="info", short="loopback, no proxy", text="loopback without a proxy"))
-    if "gunicorn" in runtimes and settings.flask.worker_class == "sync":
+        return Fact(key="network path", mark="warn", short="published port: +20 %", text=text)
+    return Fact(key="network path", mark="info", short="loopback, no proxy", text="loopback without a proxy")
+
+
+def _keep_alive_fact(worker_class: str) -> Fact:
+    if worker_class == "sync":
         text = (
             "gunicorn's sync worker closes after every response, so Flask pays a connect each time (gthread keeps it)"
         )
-        facts.append(Fact(key="keep-alive", mark="warn", short="flask reconnects each time", text=text))
-    return facts
+        return Fact(key="keep-alive", mark="warn", short="flask reconnects each time", text=text)
+    return Fact(key="keep-alive", mark="ok", short="connections are kept", text="both servers keep connections open")
 
 
 def _setting_facts(subjects: Sequence[Subject], settings: Settings, plan: Plan) -> list[Fact]:
-    intra, inter = _auto(settings.tf_serving.intra_op_threads), _auto(settings.tf_serving.inter_op_threads)
-    threads = f"intra-op {intra}, inter-op {inter}"
-    workers = settings.flask.workers
-    bodies = "instances" if plan.form == "row" else "inputs"
+    """What holds for the requests, and for our own servers; an external server's settings cannot be seen."""
+    form = f"{plan.form} ({'instances' if plan.form == 'row' else 'inputs'}), not compressed"
+    timeout = formatting.duration(plan.timeout_s)
+    facts = [Fact(key="JSON form", mark="info", short=f"JSON {plan.form} form", text=form)]
+    if not all(subject.is_local for subject in subjects):
+        unknown = "threads, batching and oneDNN of an external server are not known here"
+        return [
+            *facts,
+            Fact(key="timeout", mark="info", short=f"timeout {timeout}", text=f"{timeout} in the client"),
+            Fact(key="settings", mark="warn", short="external settings unknown", text=unknown),
+        ]
+    intra, inter = settings.tf_serving.intra_op_threads, settings.tf_serving.inter_op_threads
+    threads = f"intra-op {_auto(intra)}, inter-op {_auto(inter)}"
+    short = f"TF threads {_auto(intra)} + {_auto(inter)}" if intra or inter else "TF threads default"
+    workers = formatting.plural(settings.flask.workers, "Flask worker")
+    gunicorn = formatting.duration(settings.flask.timeout_s)
+    timeouts = f"{timeout} in the client and in TensorFlow Serving; gunicorn {gunicorn}"
     onednn = f"TF_ENABLE_ONEDNN_OPTS={int(settings.bench.onednn)}"
-    facts = [
-        Fact(
-            key="threads",
-            mark="info",
-            short=f"TF threads {threads}",
-            text=f"{threads} on both; {workers} Flask workers",
-        ),
-        Fact(
-            key="JSON form", mark="info", short=f"JSON {plan.form} form", text=f"{plan.form} ({bodies}), not compressed"
-        ),
+    return [
+        *facts,
+        Fact(key="timeout", mark="info", short=f"timeout {timeout}", text=timeouts),
+        Fact(key="threads", mark="info", short=short, text=f"{threads} on both; {workers}"),
         Fact(key="batching", mark="info", short="no server-side batching", text="server-side batching off"),
-        Fact(
-            key="timeout",
-            mark="info",
-            short=f"timeout {formatting.duration(plan.timeout_s)}",
-            text=f"{formatting.duration(plan.timeout_s)} in the client and in TensorFlow Serving; gunicorn "
-            f"{formatting.duration(settings.flask.timeout_s)}",
-        ),
+        Fact(key="oneDNN", mark="info", short=onednn, text=f"{onednn} for both"),
     ]
-    if all(subject.is_local for subject in subjects):
-        facts.append(Fact(key="oneDNN", mark="info", short=onednn, text=f"{onednn} for both"))
-    return facts
 
 
 def _machine_facts() -> list[Fact]:

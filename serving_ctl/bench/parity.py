@@ -13,6 +13,7 @@ from serving_ctl.errors import ServerAnswerError
 
 RELATIVE = 1e-4
 ABSOLUTE = 1e-5
+SNIPPET = 60
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,9 +28,12 @@ async def check_parity(first: ModelClient, second: ModelClient, bodies: Sequence
     """Send each body to both servers and compare the answers. Raises ServerAnswerError when one does not predict."""
     largest = 0.0
     for body in bodies:
-        answers = [await client.predict(body, timeout_s=timeout_s) for client in (first, second)]
+        answers = [
+            _prediction(await client.predict(body, timeout_s=timeout_s), client.predict_url)
+            for client in (first, second)
+        ]
         try:
-            largest = max(largest, compare_values(_prediction(answers[0]), _prediction(answers[1])))
+            largest = max(largest, compare_values(*answers))
         except DifferenceError as difference:
             return Parity(bodies=len(bodies), difference=largest, problem=str(difference))
     return Parity(bodies=len(bodies), difference=largest)
@@ -62,20 +66,25 @@ def _compare_scalars(first: Any, second: Any, where: str) -> float:
         a, b = float(first), float(second)
         if (math.isnan(a) and math.isnan(b)) or a == b:
             return 0.0
-        if not abs(a - b) <= ABSOLUTE + RELATIVE * abs(b):
+        if not (math.isfinite(a) and math.isfinite(b)) or abs(a - b) > ABSOLUTE + RELATIVE * abs(b):
             raise DifferenceError(f"{where}: {a:.7g} and {b:.7g}")
         return abs(a - b)
     if type(first) is not type(second) or first != second:
-        raise DifferenceError(f"{where}: {first!r} and {second!r}")
+        raise DifferenceError(f"{where}: {_snippet(first)} and {_snippet(second)}")
     return 0.0
+
+
+def _snippet(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SNIPPET else f"{text[: SNIPPET - 1]}…"
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _prediction(answer: dict[str, Any]) -> Any:
+def _prediction(answer: dict[str, Any], url: str) -> Any:
     for key in ("predictions", "outputs"):
         if key in answer:
             return answer[key]
-    raise ServerAnswerError(f"an answer without predictions or outputs; it has {sorted(answer)}.")
+    raise ServerAnswerError(f"{url}: an answer without predictions or outputs; it has {sorted(answer)}.")

@@ -39,11 +39,11 @@ def read_requests(version_folder: Path, signature: Signature) -> tuple[Instance,
     path = version_folder / REQUESTS_FILE
     names = [tensor.name for tensor in signature.inputs]
     try:
-        lines = path.read_bytes().splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
         examples = [msgspec.json.decode(line, type=dict[str, Any]) for line in lines if line.strip()]
     except FileNotFoundError:
         return ()
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise ConfigError(f"{path}: example requests cannot be read: {error}") from None
     return tuple({name: example[name] for name in names} for example in examples if all(n in example for n in names))
 
@@ -76,22 +76,24 @@ def build_bodies(
 
     ``form`` is ``row`` (instances) or ``column`` (inputs); a signature with a scalar input can only be sent by column.
     """
+    if not signature.inputs:
+        raise ConfigError(f"signature {signature.name!r} takes no input; there is nothing to send.")
     chance = random.Random(f"{seed}/{batch}")  # noqa: S311 - reproducible bodies, no secret
     by_column = form == "column" or any(tensor.shape == () for tensor in signature.inputs)
+    starts = chance.sample(range(len(examples)), min(count, len(examples))) if examples else range(count)
     bodies: list[bytes] = []
     size = 0
-    while len(bodies) < count and (not bodies or size + len(bodies[0]) <= MAX_BODIES_BYTES):
-        instances = _instances(signature, examples, batch, chance)
-        bodies.append(_encode(_column(signature, instances) if by_column else _row(signature, instances)))
-        size += len(bodies[-1])
+    for start in starts:
+        if examples:
+            instances = [examples[(start + i) % len(examples)] for i in range(batch)]
+        else:
+            instances = [{t.name: _value(t, chance) for t in signature.inputs} for _ in range(batch)]
+        body = _encode(_column(signature, instances) if by_column else _row(signature, instances))
+        size += len(body)
+        if bodies and size > MAX_BODIES_BYTES:
+            break
+        bodies.append(body)
     return bodies
-
-
-def _instances(signature: Signature, examples: Sequence[Instance], batch: int, chance: random.Random) -> list[Instance]:
-    if examples:
-        start = chance.randrange(len(examples))
-        return [examples[(start + i) % len(examples)] for i in range(batch)]
-    return [{tensor.name: _value(tensor, chance) for tensor in signature.inputs} for _ in range(batch)]
 
 
 def _row(signature: Signature, instances: list[Instance]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from serving_ctl.bench.presets import PROFILES, LadderTable, Preset, check_rounds
+from serving_ctl.bench.presets import PROFILES, Preset, check_rounds, named_ladders
 from serving_ctl.config import BenchSettings
 from serving_ctl.errors import ConfigError
 from serving_ctl.events import CellFinished, Ladder
@@ -71,7 +71,7 @@ def make_plan(
         title=preset.title,
         profile=profile or "quick",
         rounds=rounds or own.rounds or base.rounds,
-        ladders=_named_ladders(name, preset.ladders),
+        ladders=named_ladders(name, preset),
         form=preset.form,
         min_seconds=base.min_seconds if own.min_seconds is None else own.min_seconds,
         min_requests=base.min_requests if own.min_requests is None else own.min_requests,
@@ -100,21 +100,3 @@ def is_saturated(cell: CellFinished, timeout_s: float) -> bool:
     failed = sum(failure.count for failure in cell.failures)
     median = cell.request.p50_ms or 0.0
     return failed > cell.requests or median > timeout_s * 1000 / 2
-
-
-def _named_ladders(preset: str, tables: Sequence[LadderTable]) -> tuple[Ladder, ...]:
-    alone = len(tables) == 1
-    ladders = tuple(
-        Ladder(
-            name=table.name or (preset if alone else table.kind),
-            kind=table.kind,
-            sizes=table.sizes,
-            clients=table.clients,
-            batch=table.batch,
-        )
-        for table in tables
-    )
-    names = [ladder.name for ladder in ladders]
-    if len(set(names)) != len(names):
-        raise ConfigError(f"preset {preset}: two ladders are called {max(names, key=names.count)!r}; give each a name.")
-    return ladders

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from serving_ctl.config import TomlTable, config_file, convert_table, nearest, templates_dir, user_config_dir
 from serving_ctl.errors import ConfigError
+from serving_ctl.events import Ladder
 
 FILE_NAME = "presets.toml"
 
@@ -48,8 +50,8 @@ class Preset(TomlTable, frozen=True):
 
     title: str
     ladders: tuple[LadderTable, ...]
-    key: str = ""
-    """Number key of the terminal UI."""
+    key: Annotated[str, msgspec.Meta(pattern="^[0-9]?$")] = ""
+    """Number key of the terminal UI, one digit or none; a later preset takes it from an earlier one."""
     form: Literal["row", "column"] = "row"
     """``row`` sends instances, ``column`` sends inputs."""
     rounds: int | None = None
@@ -68,7 +70,12 @@ def load_presets() -> dict[str, Preset]:
         for path in (templates_dir() / FILE_NAME, user_config_dir() / FILE_NAME, config_file(FILE_NAME))
         if path.is_file()
     )
-    return {name: preset for path in files for name, preset in _read(path).items()}
+    presets = {name: preset for path in files for name, preset in _read(path).items()}
+    owners = {preset.key: name for name, preset in presets.items()}
+    return {
+        name: preset if owners[preset.key] == name else msgspec.structs.replace(preset, key="")
+        for name, preset in presets.items()
+    }
 
 
 def choose_preset(presets: dict[str, Preset], name: str) -> Preset:
@@ -84,12 +91,27 @@ def _read(path: Path) -> dict[str, Preset]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
     return {
-        name: _checked(convert_table(table, Preset, f"{path}: [{name}]"), f"{path}: [{name}]")
+        name: _checked(convert_table(table, Preset, f"{path}: [{name}]"), name, f"{path}: [{name}]")
         for name, table in tables.items()
     }
 
 
-def _checked(preset: Preset, source: str) -> Preset:
+def named_ladders(name: str, preset: Preset) -> tuple[Ladder, ...]:
+    """The preset's ladders, each with a name: its own, else the preset's when it stands alone, else its kind."""
+    alone = len(preset.ladders) == 1
+    return tuple(
+        Ladder(
+            name=table.name or (name if alone else table.kind),
+            kind=table.kind,
+            sizes=table.sizes,
+            clients=table.clients,
+            batch=table.batch,
+        )
+        for table in preset.ladders
+    )
+
+
+def _checked(preset: Preset, name: str, source: str) -> Preset:
     """``preset`` when its numbers make sense; raises ConfigError."""
     if not preset.ladders:
         raise ConfigError(f"{source}: ladders is empty.")
@@ -98,11 +120,13 @@ def _checked(preset: Preset, source: str) -> Preset:
             raise ConfigError(f"{source}: sizes must be whole numbers from 1, ascending, none twice.")
         if min(ladder.clients, ladder.batch) < 1:
             raise ConfigError(f"{source}: clients and batch must be at least 1.")
+    names = [ladder.name for ladder in named_ladders(name, preset)]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{source}: two ladders are called {max(names, key=names.count)!r}; give each a name.")
     check_rounds(preset.rounds, source)
-    if any(
-        value is not None and value < 0 for value in (preset.min_seconds, preset.min_requests, preset.warmup_seconds)
-    ):
-        raise ConfigError(f"{source}: min-seconds, min-requests and warmup-seconds cannot be negative.")
+    numbers = (preset.min_seconds, preset.min_requests, preset.warmup_seconds)
+    if not all(value is None or (value >= 0 and math.isfinite(value)) for value in numbers):
+        raise ConfigError(f"{source}: min-seconds, min-requests and warmup-seconds must be numbers from 0.")
     return preset
 
 

@@ -11,6 +11,7 @@ from serving_ctl.events import (
     CellTick,
     Event,
     LogLine,
+    RunFinished,
     RunStarted,
     ServerChanged,
     ServerSampled,
@@ -43,10 +44,12 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fraction(self) -> float:
-        """Share of the run's cells that are finished, 0 … 1."""
+        """Share of the run's cells that are behind it, skipped ones too, 0 … 1."""
         if self.run is None or self.started is None:
             return 0.0
-        return len(self.run.cells) / self.started.total
+        if isinstance(self.run.end, RunFinished):
+            return 1.0
+        return (self.started.number - (self.run.current is not None)) / self.started.total
 
 
 def advance(progress: Progress, event: Event) -> Progress:

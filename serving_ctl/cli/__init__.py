@@ -30,21 +30,32 @@ class TuiOptions(msgspec.Struct, frozen=True, kw_only=True):
 def main(argv: list[str] | None = None, *, open_tui: Callable[[TuiOptions], int] | None = None) -> int:
     """Run one command, or ``open_tui`` when there is none; returns the exit code."""
     try:
-        result = cli.main(args=argv, prog_name="tfserve-tui", standalone_mode=False, obj=open_tui)
-        return int(result or Exit.DONE)
-    except click.ClickException as error:
-        error.show(file=sys.stderr)
-        return Exit.USAGE
-    except (Interrupted, TfServeError) as error:
-        if isinstance(error, TfServeError):
+        with cli.make_context("tfserve-tui", sys.argv[1:] if argv is None else argv, obj=open_tui) as context:
+            return int(cli.invoke(context) or Exit.DONE)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except (Exception, KeyboardInterrupt) as error:
+        return _failure(error)
+
+
+def _failure(error: BaseException) -> int:
+    """Say what ended a command and give its exit code."""
+    match error:
+        case KeyboardInterrupt() | click.exceptions.Abort():
+            return Exit.INTERRUPTED
+        case click.ClickException():
+            error.show(file=sys.stderr)
+            return Exit.USAGE
+        case Interrupted():
+            return error.exit_code
+        case TfServeError():
             say(str(error))
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output is gone; Python would complain once more when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.DONE
-    except Exception as error:
-        return _fault(error)
+            return error.exit_code
+        case BrokenPipeError():
+            # The reader of our output is gone; Python would complain once more when it flushes stdout at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return Exit.DONE
+    return _fault(error)
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -82,7 +93,7 @@ for _command in (
     cli.add_command(_command)
 
 
-def _fault(error: Exception) -> int:
+def _fault(error: BaseException) -> int:
     """A fault of ours: one line for the user, the trace in the log file."""
     path = state_dir() / "tfserve-tui.log"
     logging.basicConfig(filename=path, format="%(asctime)s %(message)s")

@@ -75,11 +75,12 @@ def run(
         timeout_s=timeout,
     )
     if dry_run:
-        return _dry_run(config, preset, options)
+        return _dry_run(config, preset, options, as_json)
     _check_exports(exports)
     talk = _RunTalk()
 
     async def work(engine: Engine) -> int:
+        engine.plan(preset, options)  # a wrong name or number is said before anything starts
         await engine.open()
         require_model(engine)
         try:
@@ -148,10 +149,13 @@ def _publish(record: RunRecord | None, exports: tuple[Path, ...], as_json: bool)
     print_data({"schema": 1, "run": record, "tables": tables} if as_json else "\n\n".join(map(table_text, tables)))
 
 
-def _dry_run(config: Path | None, preset: str, options: RunOptions) -> int:
+def _dry_run(config: Path | None, preset: str, options: RunOptions, as_json: bool) -> int:
     from serving_ctl.engine import Engine
 
     plan = Engine(load_settings(config), lambda event: None).plan(preset, options)
+    if as_json:
+        print_data(plan)
+        return Exit.DONE
     for ladder in plan.ladders:
         sizes = ", ".join(formatting.count(size) for size in ladder.sizes)
         click.echo(f"{ladder.name}: {ladder.kind} {sizes}; {formatting.plural(plan.rounds, 'round')}")

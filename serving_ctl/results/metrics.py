@@ -22,11 +22,6 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def better_word(self) -> str:
         """What a verdict says of the better server."""
-        return "more" if self.higher_is_better else "faster"
-
-    @property
-    def better_adjective(self) -> str:
-        """What a sentence says of the better server."""
         return "better" if self.higher_is_better else "faster"
 
 

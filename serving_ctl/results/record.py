@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -80,33 +82,46 @@ def read_record(path: Path) -> RunRecord:
 
 
 class RecordingWriter:
-    """Appends events to a ``.jsonl`` file; on disk once per cell, so that a crash costs at most the cell in flight."""
+    """Writes events to a ``.jsonl`` file; on disk once per cell, so that a crash costs at most the cell in flight.
+
+    The file is made at the first event: a run that never begins leaves an earlier recording alone.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: BinaryIO | None = None
+        self._open = False
 
     def __enter__(self) -> Self:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("wb")
         except OSError as error:
-            raise ConfigError(f"{self.path}: the recording cannot be written: {error.strerror}.") from None
+            raise self._problem(error.strerror) from None
+        if self.path.is_dir() or not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
+            raise self._problem("it is a folder" if self.path.is_dir() else "permission denied")
+        self._open = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._open = False
         if self._file:
-            self._file.close()
+            # A full disk was said by the write that met it; closing only meets it again.
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def write(self, event: Event) -> None:
-        """Append ``event``. Raises ConfigError when the disk is full; what was written stays readable."""
-        if self._file is None:
-            raise ConfigError(f"{self.path}: the recording is closed.")
+        """Write ``event``. Raises ConfigError when the disk is full; what was written stays readable."""
+        if not self._open:
+            raise self._problem("it is closed")
         try:
+            self._file = self._file or self.path.open("wb")
             self._file.write(encode_event(event))
             if isinstance(event, RunStarted | CellFinished | RunFinished | RunFailed):
                 self._file.flush()
         except OSError as error:
-            raise ConfigError(f"{self.path}: the recording cannot be written: {error.strerror}.") from None
+            raise self._problem(error.strerror) from None
+
+    def _problem(self, reason: str | None) -> ConfigError:
+        return ConfigError(f"{self.path}: the recording cannot be written: {reason}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 
 import msgspec
 
@@ -13,6 +14,16 @@ from serving_ctl.results.record import RunRecord
 from serving_ctl.stats.rounds import Comparison, Verdict, compare_rounds
 
 PENDING = "·"
+FLAG_MEANINGS = {
+    "UNSTABLE": "throughput or median still moved by more than 10 % within a cell (R9)",
+    "CLIENT-LIMITED": "the load process was the limit; the server could do more (R3, R12)",
+    "CLIENT-BOUND": "within 2 × of what the load process itself needs (R12)",
+    "ERRORS": "requests failed and are in no time shown (R10); see the table of failed requests",
+    "FOREIGN-TRAFFIC": "somebody else sent requests in the window; no inference time (R20)",
+    "INCOMPLETE-DRAIN": "requests were still under way when the grace after the window was over (R5)",
+    "SKIPPED": "the cell was ended early by the user",
+    "WORKER-LOST": "a load process was lost and the cell measured again",
+}
 SIZE_LABELS = {"batch": "batch size", "concurrency": "clients"}
 
 
@@ -77,6 +88,7 @@ def headline_table(record: RunRecord, ladder: Ladder) -> Table:
 def ratio_table(record: RunRecord, ladder: Ladder, metric: Metric) -> Table:
     """# | size | first | second | rate | 95 % CI | verdict, one row a size (R16, R17)."""
     first, second = record.targets
+    comparisons = {size: row_comparison(record, ladder, size, metric) for size in ladder.sizes}
     return Table(
         title=f"{ladder.name}: {metric.label}",
         columns=(
@@ -88,8 +100,15 @@ def ratio_table(record: RunRecord, ladder: Ladder, metric: Metric) -> Table:
             Column(label="95 % CI"),
             Column(label="verdict", numeric=False),
         ),
-        rows=tuple(_ratio_row(record, ladder, size, metric, number) for number, size in enumerate(ladder.sizes, 1)),
-        notes=(_direction(record, metric), f"{metric.label} = {metric.formula}.", *_flag_notes(record, ladder)),
+        rows=tuple(
+            _ratio_row(record, ladder, metric, number, size, comparison)
+            for number, (size, comparison) in enumerate(comparisons.items(), 1)
+        ),
+        notes=(
+            _direction(record, metric, comparisons.values()),
+            f"{metric.label} = {metric.formula}.",
+            *_flag_notes(record, ladder),
+        ),
     )
 
 
@@ -119,7 +138,7 @@ def failure_table(record: RunRecord) -> Table:
                 formatting.count(cell.cell.round),
                 failure.kind,
                 formatting.count(failure.count),
-                failure.example,
+                " ".join(failure.example.split()),
             ),
             state=RowState.FAILED,
         )
@@ -156,24 +175,31 @@ def verdict_text(record: RunRecord, comparison: Comparison, metric: Metric) -> s
             return f"{second.name} {metric.better_word}"
         case Verdict.TIE:
             return "tie"
-    needed = comparison.rounds_needed
-    return "inconclusive" + (f", about {formatting.count(needed)} rounds" if needed else "")
+    if comparison.rounds_needed is None:
+        return "inconclusive"
+    even = comparison.rounds_needed + comparison.rounds_needed % 2  # --rounds takes even numbers
+    return f"inconclusive, about {formatting.count(even)} rounds"
 
 
-def _ratio_row(record: RunRecord, ladder: Ladder, size: int, metric: Metric, number: int) -> Row:
-    comparison = row_comparison(record, ladder, size, metric)
+def _ratio_row(
+    record: RunRecord, ladder: Ladder, metric: Metric, number: int, size: int, comparison: Comparison | None
+) -> Row:
     done = [record.finished(ladder.name, size, target.server) for target in record.targets]
-    measuring = record.current is not None and (record.current.ladder, record.current.size) == (ladder.name, size)
+    current = record.current
+    measuring = current is not None and (current.ladder, current.size) == (ladder.name, size)
     head = (formatting.count(number), formatting.count(size))
+    flags = [f"[{flag}]" for flag in sorted({flag for cells in done for cell in cells for flag in _flags(cell)})]
     if comparison is None:
-        sides = [_alone(cells, metric) for cells in done]
         state = RowState.MEASURING if measuring else _unmeasured_state(record, done)
-        return Row(cells=(*head, *sides, PENDING, PENDING, _reason(record, done, state)), state=state)
-    complete = record.end is not None or min(len(cells) for cells in done) >= record.started.rounds
-    words = verdict_text(record, comparison, metric)
-    flags = sorted({flag for cells in done for cell in cells for flag in _flags(cell)})
+        blank = formatting.MISSING if state is RowState.FAILED or record.end is not None else PENDING
+        words = [_reason(record, metric, done, state), *flags]
+        sides = [_alone(cells, metric) for cells in done]
+        return Row(cells=(*head, *sides, blank, blank, " ".join(words).strip()), state=state)
+    rounds = min(len(cells) for cells in done)
+    complete = record.end is not None or rounds >= record.started.rounds
+    words = [verdict_text(record, comparison, metric), *flags]
     if not complete:
-        words = f"round {min(len(c) for c in done)} of {record.started.rounds}"
+        words = [f"round {rounds} of {record.started.rounds}"]
     return Row(
         cells=(
             *head,
@@ -181,7 +207,7 @@ def _ratio_row(record: RunRecord, ladder: Ladder, size: int, metric: Metric, num
             formatting.significant(comparison.second),
             formatting.ratio(comparison.ratio),
             formatting.interval(comparison.low, comparison.high),
-            " ".join([words, *(f"[{flag}]" for flag in flags)]) if complete else words,
+            " ".join(words),
         ),
         state=_compared_state(comparison) if complete else (RowState.MEASURING if measuring else RowState.PARTIAL),
         ratio=comparison.ratio,
@@ -199,21 +225,29 @@ def _unmeasured_state(record: RunRecord, done: list[tuple[CellFinished, ...]]) -
     return RowState.PARTIAL if any(done) else RowState.WAITING
 
 
-def _reason(record: RunRecord, done: list[tuple[CellFinished, ...]], state: RowState) -> str:
-    """Why a row has no ratio: skipped, failed requests, withheld, or not yet."""
+def _reason(record: RunRecord, metric: Metric, done: list[tuple[CellFinished, ...]], state: RowState) -> str:
+    """Why a row has no ratio: skipped, all requests failed, too few requests, not measured, or not yet."""
     if state is RowState.MEASURING:
         return "measuring"
-    reasons = []
-    for target, cells in zip(record.targets, done, strict=True):
-        if skipped := next((cell.skipped for cell in cells if cell.skipped), ""):
-            reasons.append(f"{target.name} skipped: {skipped}")
-        elif failed := next((failure for cell in cells for failure in cell.failures), None):
-            reasons.append(f"{target.name}: {failed.kind}")
-    if reasons:
-        return "; ".join(reasons)
-    if state is RowState.FAILED:
-        return "not measured"
+    lacking = [
+        f"{target.name} {_lack(cells)}"
+        for target, cells in zip(record.targets, done, strict=True)
+        if cells and not _by_round(cells, metric)
+    ]
+    if lacking:
+        return "; ".join(lacking)
     return "not reached" if record.end is not None else ""
+
+
+def _lack(cells: tuple[CellFinished, ...]) -> str:
+    """Why none of ``cells`` has a value."""
+    if skipped := next((cell.skipped for cell in cells if cell.skipped), ""):
+        return f"skipped: {skipped}"
+    if not any(cell.requests for cell in cells):
+        failure = next((failure.kind for cell in cells for failure in cell.failures), "no answer")
+        return f"failed: {failure}"
+    few = all(cell.request.p50_ms is None for cell in cells)
+    return "answered too few requests" if few else "not measured"
 
 
 def _flags(cell: CellFinished) -> tuple[str, ...]:
@@ -234,22 +268,18 @@ def _by_round(cells: tuple[CellFinished, ...], metric: Metric) -> dict[int, floa
     return {number: value for number, value in values if value is not None and value > 0}
 
 
-def _direction(record: RunRecord, metric: Metric) -> str:
+def _direction(record: RunRecord, metric: Metric, comparisons: Iterable[Comparison | None]) -> str:
     first, second = record.targets
     better = "above 1" if metric.higher_is_better else "below 1"
+    measured = {comparison.rounds for comparison in comparisons if comparison}
+    rounds = measured if record.end is not None and measured else {record.started.rounds}
+    least = f"{formatting.count(min(rounds))} to " if len(rounds) > 1 else ""
     return (
-        f"rate = {first.label} / {second.label}; {better} {first.name} is {metric.better_adjective}. "
-        f"Intervals are 95 % over {formatting.plural(record.started.rounds, 'round')}, for each row by itself."
+        f"rate = {first.label} / {second.label}; {better} {first.name} is {metric.better_word}. "
+        f"Intervals are 95 % over {least}{formatting.plural(max(rounds), 'round')}, for each row by itself."
     )
 
 
 def _flag_notes(record: RunRecord, ladder: Ladder) -> tuple[str, ...]:
-    meanings = {
-        "UNSTABLE": "throughput or median still moved by more than 10 % within a cell (R9)",
-        "CLIENT-LIMITED": "the load process was the limit; the server could do more (R3, R12)",
-        "CLIENT-BOUND": "within 2 × of what the load process itself needs (R12)",
-        "ERRORS": "requests failed and are in no time shown (R10); see the table of failed requests",
-        "FOREIGN-TRAFFIC": "somebody else sent requests in the window; no inference time (R20)",
-    }
     seen = {flag for cell in record.cells if cell.cell.ladder == ladder.name for flag in _flags(cell)}
-    return tuple(f"[{flag}] {meanings.get(flag, 'see the recording')}." for flag in sorted(seen))
+    return tuple(f"[{flag}] {FLAG_MEANINGS.get(flag, 'see the recording')}." for flag in sorted(seen))

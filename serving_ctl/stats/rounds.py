@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import enum
 import math
 from collections.abc import Sequence
@@ -44,6 +45,8 @@ def compare_rounds(first: Sequence[float], second: Sequence[float], *, higher_is
     """
     if not first or len(first) != len(second):
         raise ValueError("rounds must be paired and at least one")
+    if not all(value > 0 and math.isfinite(value) for value in (*first, *second)):
+        raise ValueError("values must be finite and above zero")
     logs = [math.log(a) - math.log(b) for a, b in zip(first, second, strict=True)]
     rounds = len(logs)
     mean = math.fsum(logs) / rounds
@@ -99,8 +102,11 @@ def _verdict(mean: float, half: float, higher_is_better: bool) -> Verdict:
 
 
 def _rounds_needed(mean: float, spread: float) -> int | None:
+    """The smallest number of rounds whose interval would decide; the half width falls with every round."""
     wanted = max(abs(mean), TIE_MARGIN - abs(mean))
-    return next((r for r in range(2, MAX_ROUNDS + 1) if half_width(spread, r) <= wanted), None)
+    if half_width(spread, MAX_ROUNDS) > wanted:
+        return None
+    return bisect.bisect_left(range(2, MAX_ROUNDS), True, key=lambda r: half_width(spread, r) <= wanted) + 2
 
 
 def _geometric_mean(values: Sequence[float]) -> float:

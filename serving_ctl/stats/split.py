@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
 PRINTED_DIGITS = 6
@@ -41,7 +39,7 @@ def sum_resolution_us(total_us: float) -> float:
     """
     if total_us < 10**PRINTED_DIGITS:
         return 0.0
-    return 10.0 ** (math.floor(math.log10(total_us)) - PRINTED_DIGITS + 1)
+    return 10.0 ** (len(str(int(total_us))) - PRINTED_DIGITS)
 
 
 def difference(outer: Mean, inner: Mean) -> Mean:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,8 @@ def check_export(path: Path) -> None:
         )
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: the folder {path.parent} does not exist.")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{path}: cannot be written: {'it is a folder' if path.is_dir() else 'permission denied'}.")
 
 
 def write_export(record: RunRecord, path: Path) -> None:

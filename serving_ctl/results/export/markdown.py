@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from serving_ctl import formatting
 from serving_ctl.events import RunFailed
 from serving_ctl.results.record import RunRecord
 from serving_ctl.results.tables import Table, fairness_table, ladder_tables
 
+_MARKUP = re.compile(r"[\\`*~|<]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|\](?=[(\[])|!(?=\[)")
+"""Characters that Markdown would read: an underscore within a word is none of them."""
 ORIGINAL_HEADINGS = {"#": "序号 #"}
 """The 2019 README counted its rows under this heading; readers of it find their column again."""
 
@@ -22,7 +26,7 @@ def markdown_table(table: Table) -> list[str]:
     headings = [ORIGINAL_HEADINGS.get(column.label, column.heading) for column in table.columns]
     rules = ["---:" if column.numeric else "---" for column in table.columns]
     return [
-        f"## {table.title}",
+        f"## {_escape(table.title)}",
         "",
         *(_line(cells) for cells in (headings, rules, *(list(row.cells) for row in table.rows))),
         "",
@@ -34,17 +38,18 @@ def _head(record: RunRecord) -> list[str]:
     run = record.started
     targets = " against ".join(f"{target.label} ({target.version})" for target in record.targets)
     lines = [
-        f"# {run.title}",
+        f"# {_escape(run.title)}",
         "",
-        f"{targets}; model {run.model}, signature `{run.signature}`; preset {run.preset}, profile {run.profile}, "
-        f"{formatting.plural(run.rounds, 'round')}; {run.started_at}; "
+        f"{_escape(targets)}; model {_escape(run.model)}, signature {_escape(run.signature)}; "
+        f"preset {_escape(run.preset)}, profile {run.profile}, {formatting.plural(run.rounds, 'round')}; {run.started_at}; "
         f"tfserve-tui {run.tool_version}; run {run.run_id}.",
         "",
     ]
     if record.end is None:
         lines += ["**This run has no end: it was cut off. The finished cells follow.**", ""]
     elif isinstance(record.end, RunFailed):
-        lines += [f"**This run ended early: {_escape(record.end.reason)} The finished cells follow.**", ""]
+        reason = _escape(record.end.reason.rstrip("."))
+        lines += [f"**This run ended early: {reason}. The finished cells follow.**", ""]
     return lines
 
 
@@ -54,4 +59,4 @@ def _line(cells: list[str]) -> str:
 
 def _escape(text: str) -> str:
     """Text that cannot break a table or be taken for markup."""
-    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
