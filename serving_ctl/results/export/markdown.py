@@ -41,8 +41,8 @@ def _head(record: RunRecord) -> list[str]:
         f"# {_escape(run.title)}",
         "",
         f"{_escape(targets)}; model {_escape(run.model)}, signature {_escape(run.signature)}; "
-        f"preset {_escape(run.preset)}, profile {run.profile}, {formatting.plural(run.rounds, 'round')}; {run.started_at}; "
-        f"tfserve-tui {run.tool_version}; run {run.run_id}.",
+        f"preset {_escape(run.preset)}, profile {run.profile}, {formatting.plural(run.rounds, 'round')}; "
+        f"{run.started_at}; tfserve-tui {run.tool_version}; run {run.run_id}.",
         "",
     ]
     if record.end is None:
