@@ -70,6 +70,8 @@ class LoadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     headers: tuple[tuple[str, str], ...] = ()
     bodies_file: str | None = None
     """A file with one request body a line (JSON lines); clients take them in turn. None sends no body."""
+    gzip: bool = False
+    """Send bodies compressed (``Content-Encoding: gzip``); compressed once, before the clock runs (R4)."""
     clients: int = 1
     stop: StopRule = StopRule(requests=30, seconds=1.0)
     warmup: Warmup | None = None

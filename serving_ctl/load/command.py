@@ -1,0 +1,82 @@
+"""``tfserve-tui load URL …`` without the command line: options become a spec, a result becomes the JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from serving_ctl.errors import ConfigError
+from serving_ctl.load.work import LoadResult, LoadSpec, StopRule
+from serving_ctl.stats.latency import mean_ms, shown_quantile_ms
+
+_QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+
+
+def load_spec(
+    url: str,
+    *,
+    method: str | None = None,
+    headers: Iterable[str] = (),
+    body_file: Path | str | None = None,
+    clients: int = 1,
+    requests: int | None = None,
+    seconds: float | None = None,
+    rate: float | None = None,
+) -> LoadSpec:
+    """The spec of one command: ``headers`` are ``NAME: VALUE`` texts, a body makes the method POST, 200 requests if
+    neither ``requests`` nor ``seconds`` is given. Raises ConfigError for options that cannot be used.
+    """
+    if clients < 1:
+        raise ConfigError(f"-c {clients}: at least 1 client is needed")
+    if requests is not None and seconds is not None:
+        raise ConfigError("-n and -z exclude each other: stop by count or by time")
+    for option, value in (("-n", requests), ("-z", seconds), ("--rate", rate)):
+        if value is not None and value <= 0:
+            raise ConfigError(f"{option} {value}: must be above 0")
+    if seconds is None:
+        stop = StopRule(requests=200 if requests is None else requests, seconds=0.0, max_seconds=None)
+    else:
+        stop = StopRule(requests=0, seconds=seconds, max_seconds=seconds, floor_requests=0)
+    return LoadSpec(
+        url=url,
+        method=(method or ("GET" if body_file is None else "POST")).upper(),
+        headers=tuple(_header(text) for text in headers),
+        bodies_file=str(Path(body_file).absolute()) if body_file is not None else None,
+        clients=clients,
+        stop=stop,
+        rate_rps=rate,
+    )
+
+
+def load_document(spec: LoadSpec, result: LoadResult) -> dict[str, object]:
+    """The JSON document of ``load --json`` (a contract); a quantile that R15 withholds is null."""
+    counts = result.latency
+    shown: dict[str, float | None] = {"mean": mean_ms(counts)}
+    shown |= {name: shown_quantile_ms(counts, p) for name, p in _QUANTILES.items()}
+    shown["max"] = counts.max_us / 1e3 if counts.count else None
+    return {
+        "url": spec.url,
+        "clients": spec.clients,
+        "requests": result.requests,
+        "errors": {kind: error.count for kind, error in result.errors.items()},
+        "examples": {kind: error.example for kind, error in result.errors.items()},
+        "duration_s": result.duration_s,
+        "throughput_rps": result.throughput_rps,
+        "latency_ms": shown,
+        "client": {
+            "cpu_s": result.client.cpu_s,
+            "lag_ms_p99": result.client.lag_ms_p99,
+            "limited": "CLIENT-LIMITED" in result.flags,
+            "late": result.client.late,
+            "peak_rss_mb": result.client.peak_rss_mb,
+        },
+        "latency": "request" if result.response is None else "response",
+        "flags": list(result.flags),
+    }
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise ConfigError(f"-H {text!r}: write NAME: VALUE")
+    return name.strip(), value.strip()

@@ -1,0 +1,51 @@
+"""What the system must allow before many connections are opened (R13), and that a load process dies with its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+from serving_ctl.errors import LoadError
+
+_SPARE_FILES = 256
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_PR_SET_PDEATHSIG = 1
+
+
+def raise_file_limit(clients: int) -> None:
+    """Raise RLIMIT_NOFILE's soft limit to ``clients`` + 256. Raises LoadError when the hard limit is lower."""
+    needed = clients + _SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise LoadError(
+            f"{clients} clients in one process need {needed} open files, but the hard limit is {hard}; "
+            "use fewer clients or more --processes, or raise it (ulimit -Hn)"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def check_ports(clients: int) -> None:
+    """Raise LoadError when there are fewer ephemeral ports than ``clients`` (known on Linux only)."""
+    if not _PORT_RANGE.exists():
+        return
+    low, high = map(int, _PORT_RANGE.read_text().split())
+    if high - low + 1 < clients:
+        raise LoadError(
+            f"{clients} clients need as many ports, but the system has {high - low + 1} ({low}–{high}); "
+            "use fewer clients or widen net.ipv4.ip_local_port_range"
+        )
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel to end this process when its parent ends (Linux; elsewhere the end of stdin does it)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            # It ended before the kernel was asked.
+            os._exit(1)
