@@ -1,0 +1,140 @@
+"""Which runtime a start uses, and why, in one line. ``auto`` never pulls an image unasked."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving_ctl.config import TF_SERVING, Settings
+from serving_ctl.errors import ConfigError, ServerStartError
+from serving_ctl.servers.configs import write_effective
+from serving_ctl.servers.container import ServerContainer
+from serving_ctl.servers.container_spec import MODELS_MOUNT, container_spec
+from serving_ctl.servers.docker import Engine, EngineError, image_absent, read_version
+from serving_ctl.servers.external import ExternalServer, external_record
+from serving_ctl.servers.process import ServerProcess
+from serving_ctl.servers.pull import pull_image
+from serving_ctl.servers.record import Record, StateFiles
+from serving_ctl.servers.running import Running
+from serving_ctl.servers.spec import embedded_spec, gunicorn_spec, model_folder, native_spec
+from serving_ctl.servers.workers import GunicornServer
+
+RUNTIMES = {"auto", "docker", "native", "embedded", "external", "gunicorn"}
+VERSION_LIMIT_S = 15.0
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A runtime and, for ``auto``, the reason as one line."""
+
+    runtime: str
+    why: str = ""
+
+
+def runtime_wanted(settings: Settings, server: str, runtime: str | None) -> str:
+    """The runtime asked for, by argument or settings; raises ConfigError for one that ``server`` does not have."""
+    table = settings.tf_serving if server == TF_SERVING else settings.flask
+    own = RUNTIMES - {"gunicorn"} if server == TF_SERVING else {"gunicorn", "external"}
+    if runtime is not None and runtime not in own:
+        raise ConfigError(f"{server} has no runtime {runtime!r}; it has: {', '.join(sorted(own))}.")
+    wanted = runtime or table.runtime
+    if wanted == "external" and not table.url:
+        raise ConfigError(f'[{server}] runtime = "external" needs url = "http://…".')
+    return wanted
+
+
+async def choose_serving(settings: Settings, engine: Engine, wanted: str, *, pull: bool) -> Choice:
+    """Resolve ``auto``: docker when the engine has the image (or may pull it), else native, else embedded."""
+    if wanted != "auto":
+        return Choice(wanted)
+    serving = settings.tf_serving
+    try:
+        present = await engine.has_image(serving.image)
+    except EngineError as error:
+        no_docker = str(error).split(";", 1)[0].rstrip(".")
+    else:
+        if present:
+            return Choice("docker", f"auto: docker, which has {serving.image}")
+        if pull:
+            return Choice("docker", f"auto: docker, with {serving.image} pulled")
+        no_docker = f"Docker has no image {serving.image} (--pull fetches it)"
+    if shutil.which(serving.binary):
+        return Choice("native", f"auto: native, for {no_docker}")
+    return Choice("embedded", f"auto: embedded, for {no_docker} and there is no {serving.binary} on PATH")
+
+
+async def launch(
+    settings: Settings, files: StateFiles, engine: Engine, runtime: str, *, pull: bool, say: Say
+) -> Running:
+    """Start as ``runtime``; not ready yet. Raises ServerStartError, MissingExtra or ConfigError, leaving nothing."""
+    if runtime == "external":
+        return ExternalServer(external_record(settings, files.server))
+    model = model_folder(files.server, settings)
+    if runtime == "gunicorn":
+        return GunicornServer.start(files, gunicorn_spec(settings, files, model))
+    base_path = f"{MODELS_MOUNT}/{settings.model.name}" if runtime == "docker" else str(model)
+    write_effective(files.config, settings.model.name, base_path)
+    if runtime == "docker":
+        await _have_image(settings.tf_serving.image, engine, pull=pull, say=say)
+        return await ServerContainer.start(engine, files, container_spec(settings, files, model))
+    if runtime == "native":
+        binary = _find_binary(settings.tf_serving.binary)
+        version = await _native_version(binary)
+        return ServerProcess.start(files, native_spec(settings, files, model, binary, version))
+    return ServerProcess.start(files, embedded_spec(settings, files, model))
+
+
+async def adopt(files: StateFiles, engine: Engine, record: Record) -> Running | None:
+    """What still runs of ``record``, or None, with the record removed and left-overs gone."""
+    found: Running | None
+    if record.container:
+        found = await ServerContainer.adopt(engine, files, record)
+    else:
+        kind = GunicornServer if record.runtime == "gunicorn" else ServerProcess
+        found = kind.adopt(files, record)
+    if found is None:
+        files.forget()
+    return found
+
+
+async def _have_image(image: str, engine: Engine, *, pull: bool, say: Say) -> None:
+    if await engine.has_image(image):
+        return
+    if not pull:
+        raise image_absent(image)
+    await pull_image(engine, image, say)
+
+
+def _find_binary(name: str) -> str:
+    path = shutil.which(str(Path(name).expanduser()))
+    if path is None:
+        raise ServerStartError(
+            f'{TF_SERVING}: no program {name} on PATH; set [tf-serving] binary, or use runtime = "embedded".'
+        )
+    return str(Path(path).absolute())
+
+
+async def _native_version(binary: str) -> str:
+    try:
+        asking = await asyncio.create_subprocess_exec(
+            binary,
+            "--version",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+    except OSError as error:
+        raise ServerStartError(f"{TF_SERVING}: {binary} cannot be run: {error.strerror}.") from None
+    try:
+        output, _ = await asyncio.wait_for(asking.communicate(), VERSION_LIMIT_S)
+    except TimeoutError:
+        return "?"
+    finally:
+        if asking.returncode is None:
+            asking.kill()
+            await asking.wait()
+    return read_version(output.decode(errors="replace"))

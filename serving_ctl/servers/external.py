@@ -1,0 +1,64 @@
+"""A server that somebody else runs: it is asked, never started, stopped or sampled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from serving_ctl.config import TF_SERVING, Settings
+from serving_ctl.servers.record import Record
+from serving_ctl.servers.running import Ending, Usage
+from serving_ctl.servers.spec import asked
+
+
+def external_record(settings: Settings, server: str) -> Record:
+    """The record of the URL in the settings."""
+    table = settings.tf_serving if server == TF_SERVING else settings.flask
+    return Record(
+        server=server,
+        runtime="external",
+        label="external",
+        url=table.url.rstrip("/"),
+        model="",
+        asked=asked(settings, server, "external"),
+    )
+
+
+class ExternalServer:
+    """A URL of somebody else."""
+
+    log_file: Path | None = None
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+    async def ended(self) -> Ending | None:
+        """Unknown from outside, so never."""
+        return None
+
+    async def owns_port(self) -> bool:
+        """Whoever answers at the URL is meant."""
+        return True
+
+    async def trouble(self) -> str:
+        """Unknown from outside."""
+        return ""
+
+    async def version(self) -> str:
+        """Not told by the REST API."""
+        return "?"
+
+    async def stop(self, grace_s: float) -> None:
+        """Nothing: it is not ours."""
+        del grace_s
+
+    async def sample(self) -> Usage | None:
+        """Nothing to sample."""
+        return None
+
+    async def log_tail(self, lines: int) -> list[str]:
+        """No log within reach."""
+        del lines
+        return []
+
+    def release(self) -> None:
+        """Nothing is held."""
