@@ -133,6 +133,11 @@ class Screen:
         # The pane stays when the UI ends, so that its last words can be read.
         subprocess.run([*self._tmux, "set-option", "-g", "remain-on-exit", "on"], check=True, timeout=30)
 
+    def open_live(self) -> None:
+        """Start the UI and wait until it knows that no server runs, so that keys do their work."""
+        self.open()
+        self.wait_for("batch-small", "STOPPED")
+
     def press(self, *keys: str) -> None:
         """Send keys, in tmux's names."""
         subprocess.run([*self._tmux, "send-keys", *keys], check=True, timeout=30)

@@ -41,8 +41,7 @@ def test_a_server_that_dies_in_a_run_ends_it_with_its_reason(home) -> None:
 
 
 def test_a_killed_ui_leaves_servers_that_the_next_start_adopts(home, screen) -> None:
-    screen.open()
-    screen.wait_for("quit")
+    screen.open_live()
     screen.press("s")
     screen.until(lambda: screen.text().count("READY") == 2, "not both ready")
     subprocess.run(["kill", "-9", str(screen.pid())], check=True)

@@ -8,14 +8,13 @@ import re
 
 def test_terminal_ui_starts_measures_exports_and_stops(home, screen) -> None:
     """`s` starts both servers, `0` runs smoke, `e` writes the Markdown, `q` stops what was started."""
-    screen.open()
-    screen.wait_for("tf-serving", "flask", "Bench", "quit")
+    screen.open_live()
+    assert "Bench" in screen.text()
     screen.press("s")
-    until_ready = screen.wait_for("embedded (TF-Serving-compatible)", "gunicorn 2 × sync")
-    assert "tf-serving docker" not in until_ready
+    screen.wait_for("embedded (TF-Serving-compatible)", "gunicorn 2 × sync")
     screen.until(lambda: screen.text().count("READY") == 2, "not both ready")
     screen.press("0")
-    screen.wait_for("8/8 cells")
+    screen.wait_for("done in", "8 cells")
     screen.press("e")
     screen.wait_for("export as Markdown")
     screen.press("Enter")
@@ -38,7 +37,7 @@ def test_headless_run_and_its_replay_give_the_same_table(home, screen) -> None:
     assert "smoke: inference time" in done.stdout
     assert home.processes() == []
     screen.open("--replay", "r.jsonl", "--speed", "0")
-    screen.wait_for("8/8 cells")
+    screen.wait_for("done in", "8 cells")
     screen.press("e")
     screen.wait_for("export as Markdown")
     screen.press("Enter")
