@@ -65,3 +65,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     done = run_export("--out", out)
     assert done.returncode == 0, done.stderr
     return Exported(out / "text_cnn" / "1", done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The golden models, one folder each."""
+    folder = tmp_path_factory.mktemp("golden")
+    script = ROOT / "tests" / "golden_models.py"
+    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True, timeout=120)
+    return folder

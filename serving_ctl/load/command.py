@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from serving_ctl.errors import ConfigError
+from serving_ctl.errors import ConfigError, LoadError
+from serving_ctl.load.wire import parse_url, read_bodies
 from serving_ctl.load.work import LoadResult, LoadSpec, StopRule
 from serving_ctl.stats.latency import mean_ms, shown_quantile_ms
 
@@ -37,11 +38,17 @@ def load_spec(
         stop = StopRule(requests=200 if requests is None else requests, seconds=0.0, max_seconds=None)
     else:
         stop = StopRule(requests=0, seconds=seconds, max_seconds=seconds, floor_requests=0)
+    bodies = str(Path(body_file).absolute()) if body_file is not None else None
+    try:
+        parse_url(url)
+        read_bodies(bodies)
+    except LoadError as error:
+        raise ConfigError(str(error)) from None
     return LoadSpec(
         url=url,
         method=(method or ("GET" if body_file is None else "POST")).upper(),
         headers=tuple(_header(text) for text in headers),
-        bodies_file=str(Path(body_file).absolute()) if body_file is not None else None,
+        bodies_file=bodies,
         clients=clients,
         stop=stop,
         rate_rps=rate,

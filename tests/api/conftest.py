@@ -16,7 +16,7 @@ Answer = tuple[int, str, bytes]
 
 def transcript_answers() -> dict[tuple[str, str, bytes], Answer]:
     """Recorded answers by (method, path, request body)."""
-    recorded = json.loads((TESTS / "rest-transcripts.json").read_text(encoding="utf-8"))
+    recorded = json.loads((TESTS / "data" / "rest-transcripts.json").read_text(encoding="utf-8"))
     return {
         (item["method"], item["path"], (item.get("body") or "").encode()): (
             item["response"]["status"],

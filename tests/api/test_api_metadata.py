@@ -18,7 +18,7 @@ from serving_ctl.api.metadata import (
 from serving_ctl.errors import ConfigError, ServerAnswerError
 
 TESTS = Path(__file__).parents[1]
-TRANSCRIPTS = json.loads((TESTS / "rest-transcripts.json").read_text(encoding="utf-8"))
+TRANSCRIPTS = json.loads((TESTS / "data" / "rest-transcripts.json").read_text(encoding="utf-8"))
 
 
 def recorded(model: str) -> ServedModel:

@@ -23,7 +23,7 @@ from serving_ctl.bench.payload import (
 from serving_ctl.errors import ConfigError
 from serving_ctl.events import Ladder
 
-TRANSCRIPTS = json.loads((Path(__file__).parents[1] / "rest-transcripts.json").read_text(encoding="utf-8"))
+TRANSCRIPTS = json.loads((Path(__file__).parents[1] / "data" / "rest-transcripts.json").read_text(encoding="utf-8"))
 INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
 BATCHES = Ladder(name="b", kind="batch", sizes=(1, 10, 100))
 CLIENTS = Ladder(name="c", kind="concurrency", sizes=(1, 10))

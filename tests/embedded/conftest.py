@@ -105,16 +105,6 @@ class Embedded:
 
 
 @pytest.fixture(scope="session")
-def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The golden models, one folder each."""
-    folder = tmp_path_factory.mktemp("golden")
-    subprocess.run(
-        [sys.executable, str(TESTS / "golden_models.py"), str(folder)], check=True, capture_output=True, timeout=120
-    )
-    return folder
-
-
-@pytest.fixture(scope="session")
 def monitoring(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("monitoring") / "monitoring.config"
     path.write_text('prometheus_config { enable: true, path: "/monitoring/prometheus/metrics" }')

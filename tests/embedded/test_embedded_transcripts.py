@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-TRANSCRIPTS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "rest-transcripts.json").read_text())
+TRANSCRIPTS: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parents[1] / "data" / "rest-transcripts.json").read_text()
+)
 
 
 def value(text: str) -> Any:

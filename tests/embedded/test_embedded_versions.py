@@ -15,7 +15,7 @@ from serving_ctl.embedded.catalog import Catalog, WatchSettings
 from serving_ctl.embedded.config_files import ModelConfig
 from serving_ctl.embedded.status import StatusError
 
-MOVES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "version-moves.json").read_text())
+MOVES: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "data" / "version-moves.json").read_text())
 ORDER = ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
 BODY = b'{"instances": [4.0]}'
 MODEL = "/v1/models/half_plus_two"

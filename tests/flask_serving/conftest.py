@@ -88,14 +88,6 @@ class Gunicorn:
         return self.ask("POST", f"/v1/models/{name}:predict", gzip.compress(body) if packed else body, headers)
 
 
-@pytest.fixture(scope="session")
-def golden_models(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("golden")
-    script = ROOT / "tests" / "golden_models.py"
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True, timeout=120)
-    return folder
-
-
 @pytest.fixture
 def start(tmp_path):
     """Start a gunicorn that ends with the test."""
@@ -112,14 +104,14 @@ def start(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def serving(golden_models, tmp_path_factory):
+def serving(golden, tmp_path_factory):
     """The ready server of one golden model, started once for all tests."""
     logs = tmp_path_factory.mktemp("logs")
     servers: dict[str, Gunicorn] = {}
 
     def server_of(name: str) -> Gunicorn:
         if name not in servers:
-            servers[name] = Gunicorn(golden_models / name, logs / name)
+            servers[name] = Gunicorn(golden / name, logs / name)
         return servers[name].wait_ready()
 
     yield server_of

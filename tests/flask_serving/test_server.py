@@ -75,8 +75,8 @@ def test_predict_says_its_times_and_worker(serving):
     assert int(hit[1]) in server.worker_pids
 
 
-def test_body_limit_holds_plain_packed_and_chunked(start, golden_models):
-    server = start(golden_models / "half_plus_two", TFSERVE_MAX_BODY_BYTES="1000").wait_ready()
+def test_body_limit_holds_plain_packed_and_chunked(start, golden):
+    server = start(golden / "half_plus_two", TFSERVE_MAX_BODY_BYTES="1000").wait_ready()
     long = json.dumps({"instances": [1.0] * 1000}).encode()
     path = "/v1/models/half_plus_two:predict"
     answers = [
@@ -96,9 +96,9 @@ def test_gzip_that_is_none_is_refused(serving):
     assert "gzip" in answer.json["error"]
 
 
-def test_each_worker_loads_once_after_the_fork(start, golden_models, tmp_path):
+def test_each_worker_loads_once_after_the_fork(start, golden, tmp_path):
     server = start(
-        golden_models / "half_plus_two" / "2",
+        golden / "half_plus_two" / "2",
         workers=2,
         TFSERVE_MODEL_NAME="other",
         TFSERVE_WORKER_COUNTS=str(tmp_path),

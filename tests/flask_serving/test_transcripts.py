@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-TRANSCRIPTS = {item["name"]: item for item in json.loads(Path("tests/rest-transcripts.json").read_text())}
+TRANSCRIPTS = {item["name"]: item for item in json.loads(Path("tests/data/rest-transcripts.json").read_text())}
 SERVED = {"half_plus_two", "two_in_two_out", "text", "kinds", "half", "fixed_batch", "classic"}
 DIFFERENT = {
     "one version is served, the newest": {"status", "metadata_version", "predict_version_1"},
