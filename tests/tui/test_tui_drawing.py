@@ -1,0 +1,345 @@
+"""The drawing functions as strings, without an app."""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+
+import pytest
+import recordings
+
+from serving_ctl.bench.progress import Progress, advance
+from serving_ctl.events import Cell, CellTick, ServerChanged, ServerSampled, ServerState
+from serving_ctl.results.metrics import THROUGHPUT
+from serving_ctl.results.record import RunRecord, fold_record
+from serving_ctl.results.tables import headline_table, ratio_table
+from tui.drawing import Span, apart, cut, cut_line, flow, line, line_width, narrowest, on_the_point, plain, right, wrap
+from tui.steps import step_in_flight, steps_of
+from tui.widgets.fairness_card import fairness_lines, fairness_summary
+from tui.widgets.latency_chart import chart_lines
+from tui.widgets.log_tail import tail_lines
+from tui.widgets.plot import nice_scale, plot_lines, slots_of, tick_text
+from tui.widgets.row_details import Choice, detail_lines
+from tui.widgets.run_line import preparing_lines, run_lines
+from tui.widgets.server_card import CardView, card_line, card_lines, sparkline
+from tui.widgets.sheet import bar, bar_top, briefer, scale_text, sheet_lines
+
+
+def record_of(**how: object) -> RunRecord:
+    return fold_record(recordings.recording(**how), "test")  # type: ignore[arg-type]
+
+
+def progress_of(**how: object) -> Progress:
+    return reduce(advance, recordings.recording(**how), Progress())  # type: ignore[arg-type]
+
+
+def tick(size: int, server: str, ms: float | None, phase: str = "window") -> CellTick:
+    cell = Cell(ladder="batch-small", size=size, server=server, round=1)
+    return CellTick(
+        cell=cell, phase=phase, elapsed_s=0.1, requests=1, errors=0, p50_ms=ms, max_ms=ms, throughput_rps=1.0
+    )
+
+
+class TestText:
+    def test_cut_shows_that_something_is_missing(self) -> None:
+        assert cut("inconclusive", 6) == "incon…"
+        assert cut("tie", 6) == "tie"
+
+    def test_wide_characters_take_two_columns(self) -> None:
+        assert cut("模型服务", 5) == "模型…"
+        assert right("模型", 6) == "  模型"
+
+    def test_wrap_breaks_at_blanks_and_behind_hyphens(self) -> None:
+        assert wrap("embedded (TF-Serving-compatible) ms", 14) == ["embedded (TF-", "Serving-", "compatible) ms"]
+
+    @pytest.mark.parametrize("width", range(1, 60))
+    def test_wrap_never_exceeds_its_width_nor_loses_a_letter(self, width: int) -> None:
+        text = "rate = embedded (TF-Serving-compatible) / flask; http://127.0.0.1:8501/v1/models/a_rather_long_name"
+        lines = wrap(text, width)
+        assert max(map(len, lines)) <= width
+        assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+    def test_narrowest_is_the_smallest_width_for_that_many_lines(self) -> None:
+        heading = "embedded (TF-Serving-compatible) ms"
+        assert narrowest(heading, 2) == 21
+        assert len(wrap(heading, 21)) == 2
+        assert len(wrap(heading, 20)) == 3
+
+    def test_numbers_stand_on_their_decimal_point(self) -> None:
+        padded = on_the_point(["1.93", "46.1", "1,234", "0.042", "·", "–"])
+        assert padded == ["1.93 ", "46.1  ", "1,234    ", "0.042", "·", "–"]
+
+    def test_flow_begins_a_line_where_a_piece_does_not_fit(self) -> None:
+        assert plain(flow([line("first"), line("second"), line("third")], 16, gap=2)) == ["first  second", "third"]
+
+    def test_apart_lets_the_start_give_way(self) -> None:
+        assert plain([apart(line("a long beginning"), line("end"), 10)]) == ["a lon… end"]
+
+    def test_cut_line_keeps_roles(self) -> None:
+        assert cut_line((Span("abc", "quiet"), Span("def", "warn")), 5) == (Span("abc", "quiet"), Span("d…", "warn"))
+
+
+class TestPlot:
+    @pytest.mark.parametrize(
+        ("highest", "most", "scale"),
+        [(9.3, 5, (0, 2, 4, 6, 8, 10)), (0.7, 4, (0, 0.2, 0.4, 0.6, 0.8)), (12000, 3, (0, 5000, 10000, 15000))],
+    )
+    def test_scale_starts_at_zero_with_round_steps(self, highest: float, most: int, scale: tuple[float, ...]) -> None:
+        assert nice_scale(highest, most) == pytest.approx(scale)
+
+    @pytest.mark.parametrize("highest", [0.0, -1.0, math.nan])
+    def test_nothing_to_scale_gives_zero_to_one(self, highest: float) -> None:
+        assert nice_scale(highest, 5) == (0.0, 1.0)
+
+    def test_tick_texts_are_short(self) -> None:
+        assert [tick_text(value) for value in (0.0, 2.5, 1000.0)] == ["0", "2.5", "1,000"]
+
+    def test_without_ticks_there_is_an_empty_plot_with_its_axis(self) -> None:
+        drawn = plain(plot_lines([], 40, 8))
+        assert len(drawn) == 8
+        assert drawn[-2].lstrip().startswith("└")
+        assert "●" not in "".join(drawn)
+
+    def test_one_tick_of_each_server_share_scale_and_slot(self) -> None:
+        slots = slots_of([tick(7, "tf-serving", 2.0), tick(7, "flask", 8.0)])
+        drawn = plain(plot_lines(slots, 40, 12))
+        rows = {mark: next(n for n, text in enumerate(drawn) if mark in text) for mark in "●■"}
+        assert rows["■"] < rows["●"]
+        assert drawn[0].startswith("8 ┤")
+        assert drawn[9].startswith("0 ┤")
+        assert drawn[-1].strip() == "7"
+
+    def test_warm_ups_and_unmeasured_ticks_are_left_out(self) -> None:
+        ticks = [tick(1, "flask", 90.0, "warmup"), tick(1, "flask", None), tick(1, "flask", math.nan)]
+        assert slots_of(ticks) == []
+
+    def test_a_spike_sets_the_scale_while_it_is_in_sight(self) -> None:
+        values = [tick(1, "flask", ms) for ms in (5.0, 5.0, 47.0, 5.0)]
+        assert plain(plot_lines(slots_of(values), 40, 12))[0].startswith("50 ┤")
+
+    def test_the_newest_slots_stay_in_sight(self) -> None:
+        ticks = [tick(size, server, 1.0 * size) for size in range(1, 31) for server in ("tf-serving", "flask")]
+        sizes = plain(plot_lines(slots_of(ticks), 60, 10))[-1].split()
+        assert sizes[-1] == "30"
+        assert 4 <= len(sizes) <= 9
+
+    @pytest.mark.parametrize("width", [20, 33, 80, 300])
+    @pytest.mark.parametrize("height", [4, 9, 40])
+    def test_every_line_fits(self, width: int, height: int) -> None:
+        drawn = plot_lines(slots_of(progress_of().ticks), width, height)
+        assert len(drawn) == height
+        assert max(map(line_width, drawn)) <= width
+
+    def test_no_room_draws_nothing(self) -> None:
+        assert plot_lines([], 10, 3) == []
+
+    def test_legend_names_both_servers_and_their_newest_numbers(self) -> None:
+        drawn = plain(chart_lines(progress_of(cells=5, end="running"), 120, 12))
+        legend = " ".join(drawn[:2])
+        assert "● embedded at 3: p50" in legend
+        assert "■ flask at 3: p50" in legend
+        assert "req/s" in legend
+
+
+class TestSheet:
+    def test_bar_grows_from_zero_in_eighths(self) -> None:
+        assert bar(0.5, 1.0, 10) == "█████     "
+        assert bar(0.55, 1.0, 10) == "█████▌    "
+        assert bar(0.001, 1.0, 10).strip() != ""
+
+    def test_bar_beyond_its_scale_says_so(self) -> None:
+        assert bar(9.0, 5.0, 10).endswith("▸")
+
+    def test_one_is_marked_on_a_longer_scale(self) -> None:
+        assert bar(0.5, 2.0, 10) == "██▌  │    "
+        assert scale_text(2.0, 12) == "0 ────1─── 2"
+        assert scale_text(1.0, 12) == "0 ──────── 1"
+
+    def test_scale_covers_the_largest_ratio(self) -> None:
+        rows = ratio_table(record_of(), recordings.SMALL, THROUGHPUT).rows
+        assert bar_top(rows) == 3.0
+        assert bar_top(()) == 1.0
+
+    @pytest.mark.parametrize(
+        ("brevity", "text"),
+        [(0, "inconclusive, about 12 rounds [UNSTABLE] [CLIENT-BOUND]"), (1, "inconclusive, about 12 rounds !"),
+         (2, "inconclusive !")],
+    )  # fmt: skip
+    def test_verdicts_say_less_step_by_step(self, brevity: int, text: str) -> None:
+        assert briefer("inconclusive, about 12 rounds [UNSTABLE] [CLIENT-BOUND]", brevity) == text
+
+    @pytest.mark.parametrize("width", [78, 83, 100, 162])
+    def test_cells_are_those_of_every_other_face(self, width: int) -> None:
+        table = headline_table(record_of(), recordings.SMALL)
+        drawn = plain(sheet_lines(table, width))[-len(table.rows) :]
+        for row, text in zip(table.rows, drawn, strict=True):
+            for cell in row.cells[:-1]:
+                assert cell in text
+            assert row.cells[-1].split(" [")[0] in text
+
+    @pytest.mark.parametrize("width", [40, 60, 78, 83, 120, 200])
+    def test_no_line_is_wider_than_the_screen(self, width: int) -> None:
+        lines = sheet_lines(headline_table(record_of(), recordings.SMALL), width, cursor=3)
+        assert {line_width(spans) for spans in lines} == {width}
+
+    def test_long_headings_wrap_and_the_bar_stays(self) -> None:
+        drawn = plain(sheet_lines(headline_table(record_of(), recordings.SMALL), 83))
+        heading = drawn[:-10]
+        assert 2 <= len(heading) <= 4
+        assert "compatible" in "".join(heading)
+        assert all("█" in text for text in drawn[-10:])
+
+    def test_numbers_of_a_column_stand_on_their_point(self) -> None:
+        drawn = plain(sheet_lines(headline_table(record_of(), recordings.SMALL), 120))[-10:]
+        assert len({text.index(".") for text in drawn}) == 1
+
+    def test_the_cursor_is_a_shape_too(self) -> None:
+        drawn = plain(sheet_lines(headline_table(record_of(), recordings.SMALL), 120, cursor=2))
+        assert [n for n, text in enumerate(drawn[-10:]) if text.startswith("▸")] == [2]
+
+
+class TestDetails:
+    def test_all_metrics_parts_and_tails_of_a_row(self) -> None:
+        drawn = plain(detail_lines(Choice(record=record_of(), ladder=recordings.SMALL, size=7), 83))
+        text = "\n".join(drawn)
+        for words in ("batch size 7", "request time, ms", "service time, ms", "inference time, ms", "p99", "req/s"):
+            assert words in text
+        flask = next(line for line in drawn if "■ flask" in line and "█" in line)
+        assert "░" in flask
+        assert flask.split()[-1] == "5.61"
+
+    def test_the_parts_bars_share_one_scale(self) -> None:
+        drawn = plain(detail_lines(Choice(record=record_of(), ladder=recordings.SMALL, size=7), 83))
+        bars = [sum(text.count(fill) for fill in "░▒▓▚█") for text in drawn if "█" in text and "graph" not in text]
+        assert bars[0] / bars[1] == pytest.approx(2.56 / 5.61, abs=0.05)
+
+    def test_an_unmeasured_row_says_what_will_be_there(self) -> None:
+        choice = Choice(record=record_of(cells=2, end="running"), ladder=recordings.SMALL, size=9)
+        assert "not measured yet" in plain(detail_lines(choice, 83))[0]
+
+    def test_failures_and_flags_are_told_without_markup(self) -> None:
+        failed = fold_record(recordings.with_failures(recordings.recording()), "test")
+        text = "\n".join(plain(detail_lines(Choice(record=failed, ladder=recordings.SMALL, size=2), 83)))
+        assert "7 × 5xx" in text
+        assert "[/]" in text
+        flagged = detail_lines(Choice(record=record_of(), ladder=recordings.SMALL, size=3), 83)
+        assert "! UNSTABLE" in plain(flagged)
+
+    @pytest.mark.parametrize("width", [60, 78, 83, 164])
+    def test_every_line_fits(self, width: int) -> None:
+        full = recordings.recording(recordings.SMALL, recordings.CONCURRENCY, preset="full")
+        for ladder in (recordings.SMALL, recordings.CONCURRENCY):
+            choice = Choice(record=fold_record(full, "test"), ladder=ladder, size=10)
+            assert max(map(line_width, detail_lines(choice, width))) <= width
+
+
+class TestCards:
+    def test_a_ready_server_shows_runtime_address_and_load(self) -> None:
+        samples = tuple(ServerSampled(server="flask", cpu_percent=10.0 * n, memory_mb=512, processes=5) for n in (1, 9))
+        changed = ServerChanged(
+            server="flask", state=ServerState.READY, label="gunicorn 4 × sync", url="http://127.0.0.1:7123"
+        )
+        drawn = plain(card_lines(CardView(server="flask", changed=changed, samples=samples, for_s=192.0), 32))
+        assert drawn[0] == "✓ READY                 up 3m12s"
+        assert drawn[1:3] == ["gunicorn 4 × sync", "127.0.0.1:7123"]
+        assert drawn[3].endswith("90 %")
+        assert "512 MB" in drawn[4]
+
+    def test_a_failed_server_says_why_in_full(self) -> None:
+        why = "port 7123 is taken by process 4711 (python); stop it or set [flask] port."
+        changed = ServerChanged(server="flask", state=ServerState.FAILED, label="gunicorn 4 × sync", detail=why)
+        drawn = plain(card_lines(CardView(server="flask", changed=changed), 32))
+        assert drawn[0] == "✗ FAILED"
+        assert " ".join(drawn[2:]) == why
+
+    def test_on_a_small_screen_a_failed_server_still_says_all(self) -> None:
+        why = "port 7123 is taken by process 4711 (python); stop it or set [flask] port."
+        changed = ServerChanged(server="flask", state=ServerState.FAILED, detail=why)
+        drawn = plain(card_line(CardView(server="flask", changed=changed), 78))
+        assert drawn[0].startswith("■ flask      ✗ FAILED  port 7123")
+        assert why.rsplit(maxsplit=1)[-1] in drawn[1]
+
+    def test_a_stopped_server_says_what_starts_it(self) -> None:
+        assert "s starts both" in plain(card_lines(CardView(server="flask", hint="Not running; s starts both."), 32))[1]
+
+    def test_the_runtime_label_fits_the_card(self) -> None:
+        changed = ServerChanged(
+            server="tf-serving", state=ServerState.READY, label="embedded (TF-Serving-compatible)", url="http://h:1"
+        )
+        assert "embedded (TF-Serving-compatible)" in plain(card_lines(CardView(server="x", changed=changed), 32))
+        assert "embedded (TF-Serving-compatible)" in plain(card_line(CardView(server="x", changed=changed), 80))[0]
+
+    @pytest.mark.parametrize("state", list(ServerState))
+    def test_each_state_has_its_word_and_every_line_fits(self, state: ServerState) -> None:
+        changed = ServerChanged(server="flask", state=state, label="l" * 50, url="http://" + "u" * 50, detail="d " * 99)
+        for width in (20, 32, 38):
+            view = CardView(server="flask", changed=changed, for_s=3.0)
+            lines = [*card_lines(view, width), *card_line(view, width)]
+            assert state.value.upper() in plain(lines)[0] or width == 20
+            assert max(map(line_width, lines)) <= width
+
+    def test_sparkline_starts_at_zero(self) -> None:
+        assert sparkline([0, 50, 100], 100.0, 5) == "  ▁▅█"
+        assert sparkline([], 0.0, 3) == "   "
+
+
+class TestRunLine:
+    def test_a_running_run_says_where_it_stands(self) -> None:
+        drawn = plain(run_lines(progress_of(cells=34, end="running"), 84))
+        assert drawn[0] == "batch-small  quick   round 2/4   batch size 1   ■ flask measuring"
+        assert "34/80 cells · 1m" in drawn[1]
+        assert "━" in drawn[1]
+
+    def test_a_finished_run_names_the_next_key(self) -> None:
+        assert "✓ done in 1m23s, 80 cells   e exports it" in plain(run_lines(progress_of(), 84))[0]
+
+    def test_a_run_that_died_says_why_and_what_is_kept(self) -> None:
+        text = " ".join(plain(run_lines(progress_of(cells=9, end="died"), 84)))
+        assert "stopped early" in text
+        assert "out of memory" in text
+        assert "9 cells kept; e exports them" in text
+
+    def test_a_run_without_cells_says_that_nothing_was_measured(self) -> None:
+        text = " ".join(plain(run_lines(progress_of(cells=0, end="cancelled"), 84)))
+        assert "cancelled" in text
+        assert "Nothing was measured" in text
+
+    def test_cancelling_is_said_at_once(self) -> None:
+        assert "cancelling" in plain(run_lines(progress_of(cells=3, end="running"), 84, cancelling=True))[-2]
+        assert "cancelling" in plain(preparing_lines("smoke", 84, cancelling=True))[0]
+
+    def test_no_run_draws_nothing(self) -> None:
+        assert run_lines(Progress(), 84) == []
+
+
+def test_fairness_puts_warnings_first_and_sums_up() -> None:
+    drawn = plain(fairness_lines(recordings.FACTS, 32))
+    assert drawn[0] == "! embedded, not TF Serving"
+    assert len(drawn) == len(recordings.FACTS)
+    summary = plain([fairness_summary(recordings.FACTS, 80)])[0]
+    assert summary.startswith("fairness ✓ 3  ! 2 embedded, not TF Serving")
+
+
+def test_log_tail_keeps_the_end_and_drops_control_characters() -> None:
+    lines = [f"line {n}" for n in range(99)] + ["bell\x07 [red]not markup[/]", "x" * 25]
+    assert plain(tail_lines(lines, 10, 5))[-3:] == ["x" * 10, "x" * 10, "x" * 5]
+    assert plain(tail_lines(lines[:-1], 40, 2)) == ["line 98", "bell [red]not markup[/]"]
+
+
+def test_steps_are_the_tables_of_the_export() -> None:
+    from serving_ctl.results.tables import ladder_tables
+
+    full = fold_record(
+        recordings.with_failures(recordings.recording(recordings.SMALL, recordings.CONCURRENCY, preset="full")), "test"
+    )
+    assert tuple(step.table(full) for step in steps_of(full)) == ladder_tables(full)
+
+
+def test_the_table_in_flight_is_that_of_the_ladder_being_measured() -> None:
+    record = fold_record(
+        recordings.recording(recordings.SMALL, recordings.LARGE, cells=25, end="running", preset="full"), "test"
+    )
+    step = steps_of(record)[step_in_flight(record)]
+    assert step.ladder == recordings.LARGE
+    assert step.metric is not None
+    assert step.metric.key == "request"

@@ -1,0 +1,83 @@
+"""The console script: with a command or ``--help`` the command line, with none the terminal UI.
+
+Textual is imported only when the UI opens.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from serving_ctl.errors import Exit
+
+if TYPE_CHECKING:
+    from serving_ctl.cli import TuiOptions
+    from tui.screens.main import Replay
+
+NO_TERMINAL = (
+    "The terminal UI needs a terminal that can move the cursor (this is {}); "
+    "`tfserve-tui run PRESET` works without one."
+)
+
+
+def main() -> None:
+    """Run ``tfserve-tui``. Without any argument the command line need not be loaded before the first paint."""
+    if len(sys.argv) > 1:
+        _leave_to_command_line(open_tui)
+    try:
+        code = show()
+    except Exception as error:
+        _leave_to_command_line(partial(_fail, error))
+    sys.exit(code)
+
+
+def open_tui(options: TuiOptions) -> int:
+    """Open the terminal UI as the command line asks; returns the exit code. Raises ConfigError."""
+    return show(options.config, options.theme, options.replay, options.speed)
+
+
+def show(config: Path | None = None, theme: str | None = None, replay: Path | None = None, speed: float = 1.0) -> int:
+    """Show the terminal UI until it is left; returns the exit code. Raises ConfigError."""
+    if lacking := _lacking():
+        sys.stderr.write(NO_TERMINAL.format(lacking) + "\n")
+        return Exit.USAGE
+    from serving_ctl.config import load_settings
+    from tui.app import TfServeApp
+
+    app = TfServeApp(load_settings(config), theme=theme, replay=_recording(replay, speed) if replay else None)
+    app.run()
+    return app.return_code or Exit.DONE
+
+
+def _recording(path: Path, speed: float) -> Replay:
+    from serving_ctl.events import read_recording
+    from tui.screens.main import Replay
+
+    return Replay(path=path, events=tuple(read_recording(path)), speed=speed)
+
+
+def _leave_to_command_line(opener: Callable[[TuiOptions], int]) -> NoReturn:
+    """The command line knows the commands, and how every error is told."""
+    from serving_ctl import cli
+
+    sys.exit(cli.main(open_tui=opener))
+
+
+def _fail(error: Exception, _: TuiOptions) -> NoReturn:
+    raise error
+
+
+def _lacking() -> str:
+    """What keeps the UI from being drawn; empty when nothing does."""
+    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        return "no terminal"
+    term = os.environ.get("TERM", "")
+    return f"TERM={term or 'unset'}" if term in {"", "dumb", "unknown"} else ""
+
+
+if __name__ == "__main__":
+    main()

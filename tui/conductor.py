@@ -1,0 +1,183 @@
+"""What keys do with the engine: opening, starting, stopping, running, cancelling. No widget is touched here.
+
+Everything that takes time is a worker, so that it can be cancelled and the screen never waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from textual.worker import Worker, WorkerCancelled, WorkerFailed
+
+from serving_ctl.bench.progress import Progress
+from serving_ctl.config import FLASK, TF_SERVING, Settings
+from serving_ctl.errors import TfServeError
+from serving_ctl.events import Event, ServerState
+
+if TYPE_CHECKING:
+    from serving_ctl.engine import Engine, PresetSummary
+
+SERVERS = (TF_SERVING, FLASK)
+UP = {ServerState.READY, ServerState.DEGRADED}
+SAMPLE_S = 1.0
+CLOSE_LIMIT_S = 20.0
+
+OpenEngine = Callable[[Settings, Callable[[Event], None]], "Engine"]
+Spawn = Callable[[Coroutine[Any, Any, None], str], "Worker[None]"]
+
+
+def open_engine(settings: Settings, emit: Callable[[Event], None]) -> Engine:
+    """The real engine. Its import takes a while, so it is called in a thread after the first paint."""
+    module = importlib.import_module("serving_ctl.engine")
+    return cast("Engine", module.Engine(settings, emit))
+
+
+class Conductor:
+    """One engine and the work that was asked of it.
+
+    ``spawn(coroutine, name)`` makes a worker; ``say(error)`` shows an error; ``changed()`` is called whenever what can
+    be done now may have changed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        emit: Callable[[Event], None],
+        *,
+        spawn: Spawn,
+        say: Callable[[TfServeError], None],
+        changed: Callable[[], None],
+        make: OpenEngine = open_engine,
+    ) -> None:
+        self.engine: Engine | None = None
+        self.presets: tuple[PresetSummary, ...] = ()
+        self.problem = ""
+        self.activity = ""
+        """What is being prepared, from the key until the run has begun or failed."""
+        self._settings, self._emit, self._make = settings, emit, make
+        self._spawn, self._say, self._changed = spawn, say, changed
+        self._run: Worker[None] | None = None
+        self._moves: dict[str, Worker[None]] = {}
+
+    @property
+    def is_running(self) -> bool:
+        """True from the key of a preset until its run has ended."""
+        return self._run is not None and not self._run.is_finished
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """Servers that are being started or stopped on request."""
+        return tuple(server for server, worker in self._moves.items() if not worker.is_finished)
+
+    async def open(self) -> None:
+        """Load the engine, find what still runs, and from then on sample the servers once a second."""
+        try:
+            self.engine = await asyncio.to_thread(self._make, self._settings, self._emit)
+            self.look_again()
+            await self.engine.open()
+        except TfServeError as error:
+            self._say(error)
+        self._changed()
+        await self._sample_forever()
+
+    def look_again(self) -> None:
+        """Read presets and model folder anew. Raises ConfigError."""
+        if self.engine is not None:
+            self.presets = self.engine.presets
+            self.problem = self.engine.model_problem() or ""
+
+    def run(self, preset: str) -> None:
+        """Run a preset; servers that do not run are started first."""
+        if self.engine is not None and not self.is_running:
+            self.activity = preset
+            self._run = self._spawn(self._guarded(self._run_preset(preset)), f"run {preset}")
+            self._changed()
+
+    def cancel(self) -> None:
+        """Cancel the run, or without one whatever is being started."""
+        if self._run is not None and self.is_running:
+            self._run.cancel()
+        else:
+            self.cancel_moves()
+
+    def cancel_moves(self) -> None:
+        """Call off every start in flight."""
+        for server in self.moving:
+            self._moves[server].cancel()
+
+    def toggle(self, progress: Progress, servers: Sequence[str]) -> None:
+        """Start those of ``servers`` that are down, or when all are up stop them; during a start: call it off."""
+        if any(server in self.moving for server in servers):
+            self.cancel_moves()
+            return
+        down = [server for server in servers if not is_up(progress, server)]
+        for server in down or servers:
+            self._move(server, "start" if down else "stop")
+
+    def restart(self, servers: Sequence[str]) -> None:
+        """Stop and start ``servers``."""
+        for server in servers:
+            if server not in self.moving:
+                self._move(server, "restart")
+
+    def started_here(self) -> tuple[str, ...]:
+        """Servers that would outlive us although we started them."""
+        return self.engine.started_here() if self.engine else ()
+
+    async def close(self, *, stop_servers: bool) -> None:
+        """End everything in flight, then let go of the engine; bounded by ``CLOSE_LIMIT_S``."""
+        workers = [worker for worker in (self._run, *self._moves.values()) if worker and not worker.is_finished]
+        for worker in workers:
+            worker.cancel()
+        async with asyncio.timeout(CLOSE_LIMIT_S):
+            for worker in workers:
+                await _ended(worker)
+            if self.engine is not None:
+                await self.engine.close(stop_servers=stop_servers)
+
+    def _move(self, server: str, verb: str) -> None:
+        if self.engine is not None:
+            work = self._guarded(getattr(self.engine, verb)(server))
+            self._moves[server] = self._spawn(work, f"{verb} {server}")
+            self._changed()
+
+    async def _run_preset(self, preset: str) -> None:
+        if self.engine is not None:
+            await self.engine.run(preset)
+
+    async def _guarded(self, work: Coroutine[Any, Any, Any]) -> None:
+        """``work`` with errors for people shown; any other is a fault of ours and goes up."""
+        try:
+            await work
+        except TfServeError as error:
+            self._say(error)
+        finally:
+            self.activity = ""
+            self._changed()
+
+    async def _sample_forever(self) -> None:
+        """The next sample is only asked for after the last one came."""
+        while self.engine is not None:
+            await asyncio.sleep(SAMPLE_S)
+            try:
+                await self.engine.sample()
+            except TfServeError as error:
+                self._say(error)
+                return
+
+
+def is_up(progress: Progress, server: str) -> bool:
+    """True when ``server`` answers."""
+    changed = progress.servers.get(server)
+    return changed is not None and changed.state in UP
+
+
+async def _ended(worker: Worker[None]) -> None:
+    """Wait for a cancelled worker; how it ended was already shown."""
+    try:
+        await worker.wait()
+    except (WorkerCancelled, WorkerFailed):
+        return

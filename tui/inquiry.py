@@ -1,0 +1,50 @@
+"""What the Model and Logs panes ask of the engine, with the answers as values they can show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from serving_ctl.bench.progress import Progress
+from serving_ctl.errors import TfServeError
+from tui.conductor import is_up
+
+if TYPE_CHECKING:
+    from serving_ctl.engine import Engine
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """What one server said of its model; or ``problem``, one sentence, when it said nothing usable."""
+
+    server: str
+    model: Any = None
+    """The engine's ``ServedModel``."""
+    versions: tuple[Any, ...] = ()
+    """The engine's ``ModelVersion`` values, newest first."""
+    document: dict[str, Any] | None = None
+    """The metadata as it was sent."""
+    problem: str = ""
+
+
+async def ask_model(engine: Engine, server: str, progress: Progress) -> Served:
+    """What ``server`` serves; its problem in words when it cannot say."""
+    from serving_ctl.engine import parse_model
+
+    if not is_up(progress, server):
+        return Served(server=server, problem="not running; s starts it, u asks again")
+    try:
+        document = await engine.metadata(server)
+        versions = await engine.model_status(server)
+        return Served(server=server, model=parse_model(document), versions=versions, document=document)
+    except TfServeError as error:
+        return Served(server=server, problem=str(error))
+
+
+async def newest_lines(engine: Engine, server: str) -> Sequence[str]:
+    """The end of the server's log; why there is none in its place."""
+    try:
+        return await engine.log_tail(server)
+    except TfServeError as error:
+        return (str(error),)

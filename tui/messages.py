@@ -1,0 +1,19 @@
+"""Messages from the engine's side to the screen."""
+
+from __future__ import annotations
+
+from textual.message import Message
+
+from serving_ctl.bench.progress import Progress
+
+
+class BenchAdvanced(Message):
+    """The newest progress. It is cumulative, so a newer one replaces one that still waits."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self.progress = progress
+
+    def can_replace(self, message: Message) -> bool:
+        """Replace any older progress in the queue."""
+        return isinstance(message, BenchAdvanced)

@@ -1,0 +1,1 @@
+"""What the tabs at the right hold, one pane a file."""

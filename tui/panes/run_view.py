@@ -1,0 +1,107 @@
+"""A run on the Bench pane: where it stands, the live chart, the growing tables, and the selected row in detail."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.reactive import var
+
+from serving_ctl.bench.progress import Progress
+from serving_ctl.results.record import RunRecord
+from tui.steps import Step, step_in_flight, steps_of
+from tui.widgets.latency_chart import LatencyChart
+from tui.widgets.note import Note
+from tui.widgets.ratio_table import RatioTable
+from tui.widgets.row_details import Choice, RowDetails
+from tui.widgets.run_line import RunLine
+
+
+class RunView(Vertical):
+    """The newest run, from its start on."""
+
+    DEFAULT_CSS = """
+    RunView {
+        LatencyChart, RatioTable, Note, RowDetails { display: none; }
+        &.-has-run {
+            LatencyChart, RatioTable, Note, RowDetails { display: block; }
+        }
+        RatioTable { max-height: 50%; }
+    }
+    """
+
+    progress: var[Progress] = var(Progress(), init=False)
+    """Bound to the main screen's, and handed on to the widgets."""
+    activity: var[str] = var("", init=False)
+    """The preset that is being prepared."""
+    cancelling: var[bool] = var(False, init=False)
+    """True while a cancelled run winds up."""
+
+    def __init__(self) -> None:
+        super().__init__(id="run-view")
+        self._step = 0
+        self._run_id = ""
+        self._follows = True
+
+    def compose(self) -> ComposeResult:
+        """Top down."""
+        view = RunView
+        yield RunLine().data_bind(view.progress, view.activity, view.cancelling)
+        yield LatencyChart().data_bind(view.progress)
+        yield RatioTable()
+        yield Note(id="table-notes")
+        yield RowDetails()
+
+    def watch_progress(self, old: Progress, new: Progress) -> None:
+        """Show a run from its start on; tables and details only when a cell began or ended."""
+        if new.run is None or new.run is old.run:
+            return
+        if new.run.started.run_id != self._run_id:
+            self._run_id, self._follows, self._step = new.run.started.run_id, True, 0
+            self.query_one(LatencyChart).ladder = ""
+            table = self.query_one(RatioTable)
+            table.cursor, table.follows = 0, True
+            self.add_class("-has-run")
+        self.set_class(new.run.end is not None, "-ended")
+        if self._follows:
+            self._step = step_in_flight(new.run)
+        self._show_table(new.run)
+
+    def step_table(self, by: int) -> None:
+        """Show the next or the previous table; from then on the keys alone change it."""
+        run = self.progress.run
+        if run is not None:
+            self._follows = False
+            self._step = (self._step + by) % len(steps_of(run))
+            self._show_table(run)
+
+    def on_ratio_table_row_selected(self) -> None:
+        """Show the row under the cursor."""
+        if self.progress.run is not None:
+            self._show_details(self.progress.run, self._current_step(self.progress.run))
+
+    def on_ratio_table_details_toggled(self) -> None:
+        """On small screens the chart makes room for the details."""
+        self.toggle_class("-details")
+
+    def _current_step(self, run: RunRecord) -> Step:
+        steps = steps_of(run)
+        return steps[min(self._step, len(steps) - 1)]
+
+    def _show_table(self, run: RunRecord) -> None:
+        step = self._current_step(run)
+        self.query_one(RatioTable).show_table(run, step, self._step, len(steps_of(run)))
+        self.query_one("#table-notes", Note).say(*step.table(run).notes[:1])
+        self._show_details(run, step)
+        if run.end is not None and step.ladder is not None:
+            self.query_one(LatencyChart).ladder = step.ladder.name
+
+    def _show_details(self, run: RunRecord, step: Step) -> None:
+        row = self.query_one(RatioTable).cursor
+        if step.ladder is not None:
+            choice = Choice(
+                record=run, ladder=step.ladder, size=step.ladder.sizes[min(row, len(step.ladder.sizes) - 1)]
+            )
+        else:
+            rows = step.table(run).rows
+            choice = Choice(record=run, text=rows[min(row, len(rows) - 1)].cells[-1])
+        self.query_one(RowDetails).show_choice(choice)
