@@ -20,13 +20,14 @@ from serving_ctl.bench.plan import Plan, make_plan
 from serving_ctl.bench.presets import choose_preset, load_presets
 from serving_ctl.config import FLASK, TF_SERVING, Settings, data_dir
 from serving_ctl.errors import ConfigError, ParityError, TfServeError
-from serving_ctl.events import Event, RunFailed, RunStarted, ServerChanged, ServerState, Target
+from serving_ctl.events import Event, LogLine, RunFailed, RunStarted, ServerChanged, ServerState, Target
 from serving_ctl.results.record import RecordingWriter, RunRecord
 
 if TYPE_CHECKING:
     from serving_ctl.bench.fairness import Subject
     from serving_ctl.bench.parity import Parity
     from serving_ctl.bench.runner import Endpoint
+    from serving_ctl.servers.checkup import Finding
     from serving_ctl.servers.fleet import Fleet
 
 PARITY_BODIES = 5
@@ -120,8 +121,10 @@ class Engine:
         self, server: str, *, runtime: str | None = None, pull: bool = False, timeout_s: float | None = None
     ) -> ServerChanged:
         """Start ``server`` and wait until it predicts; cancelling leaves nothing behind. Raises ServerStartError."""
+        ran_before = self.current(server).state in UP
         changed = await self._servers.start(server, runtime=runtime, pull=pull, timeout_s=timeout_s, probe=self._probe)
-        self._started_here.add(server)
+        if not ran_before:
+            self._started_here.add(server)
         return changed
 
     async def stop(self, server: str) -> None:
@@ -156,6 +159,20 @@ class Engine:
     async def log_tail(self, server: str, lines: int = 200) -> Sequence[str]:
         """The newest lines of the server's log."""
         return await self._servers.log_tail(server, lines)
+
+    def follow_log(self, server: str) -> AsyncIterator[LogLine]:
+        """Every line the server writes from now on, until it ends."""
+        return self._servers.follow_log(server)
+
+    async def examine(self) -> tuple[Finding, ...]:
+        """What the doctor finds on this machine, for the largest preset."""
+        clients = max(
+            size if ladder.kind == "concurrency" else ladder.clients
+            for preset in load_presets().values()
+            for ladder in preset.ladders
+            for size in ladder.sizes
+        )
+        return await self._servers.examine(clients)
 
     def started_here(self) -> tuple[str, ...]:
         """Servers that this process started and that still run."""

@@ -100,6 +100,10 @@ def _runtime_facts(subjects: Sequence[Subject], settings: Settings) -> list[Fact
         )
         for subject in subjects
     ]
+    cold = [f"{s.target.name} {formatting.significant(s.target.cold_ms)} ms" for s in subjects if s.target.cold_ms]
+    if cold:
+        text = f"very first prediction after the start, in no table: {', '.join(cold)}"
+        facts.append(Fact(key="cold start", mark="info", short=f"cold: {cold[0]}", text=text))
     runtimes = {subject.runtime for subject in subjects}
     if "embedded" in runtimes:
         text = "the embedded compatible server was measured; these are not numbers of TensorFlow Serving"

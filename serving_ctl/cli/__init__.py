@@ -86,6 +86,7 @@ for _command in (
     servers.status,
     servers.metadata,
     servers.logs,
+    servers.doctor,
     run.presets,
     run.run,
     load.load,

@@ -1,4 +1,4 @@
-"""Commands about the two servers: up, down, status, metadata, logs."""
+"""Commands about the two servers: up, down, status, metadata, logs, doctor."""
 
 from __future__ import annotations
 
@@ -111,15 +111,29 @@ def logs(config: Path | None, server: str, lines: int, follow: bool) -> int:
 
     async def work(engine: Engine) -> int:
         await engine.open()
-        shown = list(await engine.log_tail(server, lines))
-        click.echo("\n".join(shown))
-        while follow:
-            await asyncio.sleep(0.5)
-            newest = list(await engine.log_tail(server, lines))
-            for line in _after(shown, newest):
-                click.echo(line)
-            shown = newest
+        for line in await engine.log_tail(server, lines):
+            click.echo(line)
+        if follow:
+            async for new in engine.follow_log(server):
+                click.echo(new.text)
         return Exit.DONE
+
+    return with_engine(config, work)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def doctor(config: Path | None, as_json: bool) -> int:
+    """Look at everything a start needs and say what would fail and how to mend it; exit code 3 then."""
+
+    async def work(engine: Engine) -> int:
+        await engine.open()
+        findings = await engine.examine()
+        marks = {"ok": "✓", "warn": "!", "fail": "✗"}
+        lines = [f"{marks[f.mark]} {f.key}: {f.text}" + (f" – {f.fix}" if f.fix else "") for f in findings]
+        print_data(findings if as_json else "\n".join(lines))
+        return Exit.NOT_STARTED if any(finding.mark == "fail" for finding in findings) else Exit.DONE
 
     return with_engine(config, work)
 
@@ -135,11 +149,3 @@ def _signature_lines(document: dict[str, Any]) -> list[str]:
                 f"    {arrow} {t.name}: {t.dtype} {list(t.shape) if t.shape is not None else '?'}" for t in tensors
             ]
     return lines
-
-
-def _after(shown: list[str], newest: list[str]) -> list[str]:
-    """The lines of ``newest`` that come after ``shown``: both are tails of one growing log."""
-    for start in range(len(shown)):
-        if newest[: len(shown) - start] == shown[start:]:
-            return newest[len(shown) - start :]
-    return newest

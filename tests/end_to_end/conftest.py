@@ -112,6 +112,9 @@ def home(tmp_path: Path, trained) -> Iterator[Home]:
     home = Home(tmp_path, trained.folder.parent)
     yield home
     home.run("down")
+    deadline = time.monotonic() + 20
+    while home.processes() and time.monotonic() < deadline:
+        time.sleep(0.1)
     left = home.processes()
     for process in left:
         process.kill()

@@ -22,6 +22,7 @@ Serve = Callable[..., object]
 
 
 def test_options_become_a_spec(tmp_path: Path) -> None:
+    (tmp_path / "b").write_text("{}")
     spec = load_spec("http://h/", headers=["X-A: b: c"], body_file=tmp_path / "b", clients=3, requests=7, rate=5.0)
     assert (spec.method, spec.headers, spec.clients, spec.rate_rps) == ("POST", (("X-A", "b: c"),), 3, 5.0)
     assert (spec.stop.requests, spec.stop.seconds, spec.stop.max_seconds) == (7, 0, None)

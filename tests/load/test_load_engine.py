@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import by_count
+from load_servers import by_count
 
 from serving_ctl.load.answer import HeadMemory
 from serving_ctl.load.client import Client, Core

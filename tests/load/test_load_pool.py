@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Server, by_count
+from load_servers import Server, by_count
 
 from serving_ctl.errors import LoadError
 from serving_ctl.load import pool

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from conftest import Place, probe
+from places import Place, probe
 
 from serving_ctl.errors import ServerStartError
 from serving_ctl.servers.checkup import Finding

@@ -6,7 +6,7 @@ import asyncio
 
 import docker
 import pytest
-from conftest import Place
+from places import Place
 
 from serving_ctl.servers import docker as docker_engine
 from serving_ctl.servers.choose import Choice, choose_serving

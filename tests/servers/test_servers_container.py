@@ -13,7 +13,7 @@ import docker
 import psutil
 import pytest
 import standin_image
-from conftest import HERE, Place, probe, until
+from places import HERE, Place, probe, until
 from test_servers_process import run_owner
 
 from serving_ctl.api.rest import ModelClient

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import HERE, Place, probe, processes_of, until
+from places import HERE, Place, probe, processes_of, until
 
 from serving_ctl.errors import ConfigError, ServerStartError
 from serving_ctl.events import ServerState
@@ -27,7 +27,7 @@ NAME = "tf-serving"
 OWNER = """
 import asyncio, os, signal, sys
 sys.path[:0] = sys.argv[1:3]
-from conftest import probe
+from places import probe
 from serving_ctl.config import load_settings
 from serving_ctl.events import ServerState
 from serving_ctl.servers.fleet import Fleet

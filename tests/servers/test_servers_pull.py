@@ -18,7 +18,7 @@ import docker.errors
 import httpx
 import pytest
 import standin_image
-from conftest import Place, free_port, probe, until
+from places import Place, free_port, probe, until
 
 from serving_ctl.errors import ServerStartError
 from serving_ctl.events import ServerChanged, ServerState

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Place, probe, processes_of
+from places import Place, probe, processes_of
 
 from serving_ctl.config import FLASK, TF_SERVING
 from serving_ctl.errors import ServerAnswerError, ServerStartError

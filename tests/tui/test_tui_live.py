@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import NARROW, WIDE, Live, drive, main_of, shown, until
+from pilots import NARROW, WIDE, Live, drive, main_of, shown, until
 from textual.pilot import Pilot
 
 from tui.app import TfServeApp

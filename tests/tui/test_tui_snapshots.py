@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import recordings
-from conftest import LARGE, NARROW, WIDE, Live, main_of, played, replay_app, shown, until
+from pilots import LARGE, NARROW, WIDE, Live, main_of, played, replay_app, shown, until
 from textual.pilot import Pilot
 
 from serving_ctl.events import Event
