@@ -53,7 +53,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         request_s = 0.003 + 0.00015 * batch
         window = min(max(self.min_seconds, self.min_requests * request_s), MAX_CELL_SECONDS)
         queue = clients * request_s if clients > 1 else 0.0
-        start_s = 0.5
+        start_s = 1.0  # starting the load process twice, and now and then a cell that has to be extended
         return start_s + min(max(self.warmup_seconds, 2 * request_s), 10.0) + window + 2 * queue
 
 

@@ -74,7 +74,7 @@ def _feature_value(name: str, item: Any) -> bytes | float | int:
         raise invalid(f"Cannot convert JSON value: {json_text(item)} to float without loss of precision.")
     if isinstance(item, int) and item > _INT64_MAX:
         raise invalid(f"Feature: {name} has uint64 element. Only int64 is supported.")
-    return int(item) if isinstance(item, bool) else item  # type: ignore[no-any-return]
+    return int(item) if isinstance(item, bool) else item
 
 
 def _debug(definition: Any) -> str:
