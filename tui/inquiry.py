@@ -42,6 +42,11 @@ async def ask_model(engine: Engine, server: str, progress: Progress) -> Served:
         return Served(server=server, problem=str(error))
 
 
+def not_disturbed(server: str) -> Served:
+    """In place of an answer while a run is on: nobody asks the servers anything inside a measured window (R11)."""
+    return Served(server=server, problem="a run is on and is not disturbed; u asks when it has ended")
+
+
 async def newest_lines(engine: Engine, server: str) -> Sequence[str]:
     """The end of the server's log; why there is none in its place."""
     try:

@@ -159,6 +159,20 @@ def test_the_model_pane_shows_the_tree_and_the_json() -> None:
     drive(live.app, (140, 40), story)
 
 
+def test_the_model_pane_asks_nobody_while_a_run_is_on() -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await opened(pilot)
+        await pilot.press("1")
+        await until(pilot, lambda: main_of(live.app).progress.is_running)
+        await pilot.press("m")
+        await until(pilot, lambda: "a run is on and is not disturbed" in " ".join(shown(live.app).split()))
+        assert "version 1" not in shown(live.app)
+
+    drive(live.app, (140, 40), story)
+
+
 def test_the_logs_pane_shows_what_the_servers_wrote() -> None:
     live = Live()
 

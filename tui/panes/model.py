@@ -58,6 +58,11 @@ class ModelPane(Horizontal):
         with VerticalScroll(id="model-json"):
             yield Static(ASK, id="model-json-text", markup=False)
 
+    @property
+    def has_answers(self) -> bool:
+        """True when a server's own words are shown."""
+        return any(self._documents.values())
+
     def show_served(self, served: Sequence[Served]) -> None:
         """Show the newest answers of the servers."""
         tree = self._tree

@@ -308,12 +308,14 @@ class MainScreen(Screen[None]):
         self.app.exit(return_code=0)
 
     async def _update_model(self) -> None:
-        from tui.inquiry import ask_model
+        from tui.inquiry import ask_model, not_disturbed
         from tui.panes.model import ModelPane
 
-        if self.conductor.engine is not None:
-            served = [await ask_model(self.conductor.engine, server, self.progress) for server in SERVERS]
-            self.query_one(ModelPane).show_served(served)
+        engine, pane = self.conductor.engine, self.query_one(ModelPane)
+        if engine is None or (self.conductor.is_running and pane.has_answers):
+            return
+        asked = [] if self.conductor.is_running else [await ask_model(engine, s, self.progress) for s in SERVERS]
+        pane.show_served(asked or [not_disturbed(server) for server in SERVERS])
 
     async def _follow_logs(self) -> None:
         """Read the servers' logs once a second while their pane is open."""
