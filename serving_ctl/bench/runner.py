@@ -156,13 +156,15 @@ class Runner:
 
     def _spec(self, cell: Cell, ladder: Ladder) -> LoadSpec:
         concurrent = ladder.kind == "concurrency"
+        clients = cell.size if concurrent else ladder.clients
         return LoadSpec(
             url=self._endpoints[cell.server].client.predict_url,
             headers=(("Content-Type", "application/json"),),
             bodies_file=str(self._bodies[ladder.name, cell.size]),
-            clients=cell.size if concurrent else ladder.clients,
+            clients=clients,
             stop=StopRule(
-                requests=self._plan.min_requests,
+                # Fewer than one answer a client would measure how the window fills and drains, not a steady state.
+                requests=max(self._plan.min_requests, clients),
                 seconds=self._plan.min_seconds,
                 max_seconds=MAX_CELL_SECONDS,
                 floor_requests=FLOOR_REQUESTS,

@@ -43,6 +43,8 @@ def test_headless_run_and_its_replay_give_the_same_table(home, screen) -> None:
     screen.press("Enter")
     _wait_for_file(home, screen)
     assert next(home.folder.glob("smoke-*.md")).read_bytes() == (home.folder / "out.md").read_bytes()
+    screen.press("q")
+    screen.wait_for_end()
 
 
 def test_commands_from_up_to_down(home) -> None:
