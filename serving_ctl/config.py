@@ -46,6 +46,15 @@ class ModelSettings(TomlTable, frozen=True):
     """Base folder with one numeric folder a version; relative to the folder ``tfserve-tui`` is started in."""
     signature: str = ""
     """Signature to measure; empty takes ``serving_default``, else the first predict signature."""
+    requests: str = ""
+    """File of request instances, one JSON object a line; empty takes the model's ``assets.extra/requests.jsonl``, else
+    values are invented from the signature."""
+    free_dimension: AtLeastOne = 8
+    """Invented values: the size of a free dimension (-1 in the signature) that ``dimensions`` does not name."""
+    dimensions: dict[str, tuple[AtLeastOne, ...]] = {}
+    """Invented values: sizes of an input's free dimensions in order, the batch not among them: ``{ ids = [128] }``."""
+    integer_bound: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Invented values: whole numbers lie below this; 0 takes the lines of the model's vocabulary asset, else 100."""
 
 
 class TfServingSettings(TomlTable, frozen=True):

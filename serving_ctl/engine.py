@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import importlib.metadata
 import secrets
-import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from serving_ctl.api.metadata import ServedModel, Signature, choose_signature, parse_metadata
+from serving_ctl.api.metadata import ServedModel, parse_metadata
 from serving_ctl.api.rest import ModelClient, ModelVersion
+from serving_ctl.bench.model_folder import ModelFolder
 from serving_ctl.bench.plan import Plan, make_plan
 from serving_ctl.bench.presets import choose_preset, load_presets
 from serving_ctl.config import FLASK, TF_SERVING, Settings, data_dir
-from serving_ctl.errors import ConfigError, ParityError, TfServeError
-from serving_ctl.events import Event, LogLine, RunFailed, RunStarted, ServerChanged, ServerState, Target
+from serving_ctl.errors import ConfigError, TfServeError
+from serving_ctl.events import Event, LogLine, ServerChanged, ServerState
 from serving_ctl.results.record import RecordingWriter, RunRecord
 
 if TYPE_CHECKING:
-    from serving_ctl.bench.fairness import Subject
-    from serving_ctl.bench.parity import Parity
-    from serving_ctl.bench.runner import Endpoint
+    from serving_ctl.bench.steering import Steering
     from serving_ctl.servers.checkup import Finding
+    from serving_ctl.servers.containers import ServingContainer
     from serving_ctl.servers.fleet import Fleet
+    from serving_ctl.servers.workers import Worker
 
-PARITY_BODIES = 5
 UP = {ServerState.READY, ServerState.DEGRADED}
 
 parse_model = parse_metadata
@@ -68,6 +66,7 @@ class Engine:
         self._sinks: list[Callable[[Event], None]] = [emit]
         self._started_here: set[str] = set()
         self._fleet: Fleet | None = None
+        self._steering: Steering | None = None
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -106,12 +105,7 @@ class Engine:
 
     def model_problem(self) -> str | None:
         """Why no model can be served from the settings' folder, and what to do; None when one can."""
-        base = Path(self.settings.model.path)
-        if not base.is_dir():
-            return f"No model at {base}: run `textcnn-export`, or set [model] path to a SavedModel's folder."
-        if self._version_folder() is None:
-            return f"{base} has no numeric version folder with a saved_model.pb; export one or set [model] path."
-        return None
+        return ModelFolder(self.settings.model).problem()
 
     def current(self, server: str) -> ServerChanged:
         """The last known state of ``server``."""
@@ -127,15 +121,39 @@ class Engine:
             self._started_here.add(server)
         return changed
 
-    async def stop(self, server: str) -> None:
-        """Stop ``server`` if it is ours; idempotent."""
-        await self._servers.stop(server)
+    async def stop(self, server: str, *, hard: bool = False) -> None:
+        """Stop ``server`` if it is ours; idempotent. ``hard`` does not wait for its requests. Raises ServerStartError."""
+        await self._servers.stop(server, hard=hard)
         self._started_here.discard(server)
 
     async def restart(self, server: str) -> ServerChanged:
         """Stop and start ``server``. Raises ServerStartError."""
         await self.stop(server)
         return await self.start(server)
+
+    async def workers(self, server: str) -> tuple[Worker, ...]:
+        """gunicorn's workers, oldest first. Raises ServerAnswerError when ``server`` is no gunicorn of ours."""
+        return await self._servers.workers(server)
+
+    async def change_workers(self, server: str, change: int) -> None:
+        """Add workers, or remove some when ``change`` is negative. Raises ServerAnswerError."""
+        await self._servers.change_workers(server, change)
+
+    async def replace_worker(self, server: str, pid: int) -> None:
+        """End worker ``pid`` when it has answered; gunicorn starts another. Raises ServerAnswerError."""
+        await self._servers.replace_worker(server, pid)
+
+    async def containers(self) -> tuple[ServingContainer, ...]:
+        """All TensorFlow Serving containers on the docker engine, ours or not. Raises ServerStartError."""
+        return await self._servers.containers()
+
+    async def stop_container(self, name: str) -> None:
+        """Stop and remove any container by name. Raises ServerStartError."""
+        await self._servers.stop_container(name)
+
+    def docker_command(self) -> str:
+        """The ``docker run`` line that equals a start as docker. Raises ServerStartError when there is no model."""
+        return self._servers.docker_command()
 
     async def metadata(self, server: str) -> dict[str, Any]:
         """The metadata document of ``server`` as sent. Raises ServerAnswerError."""
@@ -205,6 +223,11 @@ class Engine:
             stack.enter_context(self._sink(writer.write))
             await self._measure(plan, run_id, options)
 
+    @property
+    def steering(self) -> Steering | None:
+        """Pause, resume, skip and ± clients of the run under way; None while none is measured."""
+        return self._steering
+
     async def close(self, *, stop_servers: bool) -> None:
         """Let go of everything; ``stop_servers`` stops what this process started."""
         if self._fleet is None:
@@ -237,27 +260,8 @@ class Engine:
             raise ConfigError(f"{server} is not running; start it with `tfserve-tui up {server}`.")
         return ModelClient(url, self.settings.model.name)
 
-    def _version_folder(self) -> Path | None:
-        """The newest version folder of the model, which is what both servers serve."""
-        base = Path(self.settings.model.path)
-        folders = [path.parent for path in base.glob("*/saved_model.pb") if path.parent.name.isdigit()]
-        return max(folders, key=lambda path: int(path.name), default=None)
-
-    def _examples(self, signature: Signature) -> Sequence[dict[str, Any]]:
-        from serving_ctl.bench.payload import read_requests
-
-        folder = self._version_folder()
-        return read_requests(folder, signature) if folder else ()
-
     def _probe(self, model: ServedModel) -> bytes:
-        """One real request body for the readiness probe."""
-        from serving_ctl.bench.payload import build_bodies, fixed_batch
-
-        signature = choose_signature(model, self.settings.model.signature)
-        batch = fixed_batch(signature)
-        return build_bodies(signature, self._examples(signature), batch=batch, count=1, seed=self.settings.bench.seed)[
-            0
-        ]
+        return ModelFolder(self.settings.model).probe(model, self.settings.bench.seed)
 
     async def _start_missing(self, options: RunOptions) -> None:
         """Start both servers where needed, side by side; when one fails the other's start is undone."""
@@ -272,101 +276,21 @@ class Engine:
         except BaseExceptionGroup as failures:
             raise first_cause(failures) from None
 
-    @asynccontextmanager
-    async def _endpoints(self) -> AsyncIterator[dict[str, Endpoint]]:
-        from serving_ctl.bench.runner import Endpoint
-
-        workers = self.settings.flask.workers if self.current(FLASK).runtime == "gunicorn" else 0
-        async with AsyncExitStack() as stack:
-            clients = {server: await stack.enter_async_context(self._client(server)) for server in self.servers}
-            yield {
-                server: Endpoint(server=server, client=client, workers=workers if server == FLASK else 0)
-                for server, client in clients.items()
-            }
-
     async def _measure(self, plan: Plan, run_id: str, options: RunOptions) -> None:
-        from serving_ctl.bench.payload import fitted_ladder
-        from serving_ctl.bench.runner import Runner
+        from serving_ctl.bench.job import Job
+        from serving_ctl.bench.steering import Steering
 
-        async with self._endpoints() as endpoints:
-            model = parse_metadata(await endpoints[TF_SERVING].client.metadata())
-            signature = choose_signature(model, self.settings.model.signature)
-            ladders = tuple(fitted_ladder(ladder, signature) for ladder in plan.ladders)
-            plan = msgspec.structs.replace(plan, ladders=ladders)
-            examples = self._examples(signature)
-            parity = await self._parity(endpoints, signature, examples, plan)
-            started = self._run_started(plan, run_id, model, signature, parity)
-            if parity.problem and not options.despite_parity:
-                self._emit(started)
-                reason = (
-                    f"the servers do not predict the same: {parity.problem}; --despite-parity measures all the same."
-                )
-                self._emit(RunFailed(run_id=run_id, duration_s=0.0, reason=reason))
-                raise ParityError(f"No ratio: {reason}")
-            with tempfile.TemporaryDirectory(prefix="tfserve-tui-") as folder:
-                bodies = await asyncio.to_thread(_write_bodies, plan, signature, examples, Path(folder))
-                await Runner(plan, endpoints, bodies, self._emit, self._why_gone).run(started)
-
-    async def _parity(
-        self, endpoints: dict[str, Endpoint], signature: Signature, examples: Sequence[dict[str, Any]], plan: Plan
-    ) -> Parity:
-        from serving_ctl.bench.parity import check_parity
-        from serving_ctl.bench.payload import build_bodies, fixed_batch
-
-        bodies = build_bodies(
-            signature, examples, batch=fixed_batch(signature), count=PARITY_BODIES, seed=plan.seed, form=plan.form
-        )
-        first, second = (endpoints[server].client for server in self.servers)
-        return await check_parity(first, second, bodies, plan.timeout_s)
-
-    def _run_started(
-        self, plan: Plan, run_id: str, model: ServedModel, signature: Signature, parity: Parity
-    ) -> RunStarted:
-        from serving_ctl.bench.fairness import UNREAD, fairness_facts, model_digest
-
-        subjects = tuple(self._subject(server) for server in self.servers)
-        folder = self._version_folder()
-        digest = model_digest(folder) if folder else UNREAD
-        return RunStarted(
-            run_id=run_id,
-            started_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            tool_version=version(),
-            preset=plan.preset,
-            title=plan.title,
-            profile=plan.profile,
-            rounds=plan.rounds,
-            ladders=plan.ladders,
-            targets=tuple(subject.target for subject in subjects),
-            facts=fairness_facts(subjects, self.settings, plan, parity, digest),
-            model=f"{model.name} v{model.version}",
-            signature=signature.name,
-            seed=plan.seed,
-            expected_s=plan.expected_s,
-        )
-
-    def _subject(self, server: str) -> Subject:
-        from serving_ctl.bench.fairness import Subject
-
-        state = self.current(server)
-        embedded = state.runtime == "embedded"
-        target = Target(
-            server=server,
-            name="embedded" if embedded else server,
-            label=state.label if embedded else f"{server} {state.label}",
-            version=state.version,
-            url=state.url,
-            cold_ms=state.cold_ms,
-        )
-        return Subject(target=target, runtime=state.runtime)
+        states = {server: self.current(server) for server in self.servers}
+        self._steering = Steering()
+        try:
+            job = Job(self.settings, states, self._emit, self._why_gone, self._steering)
+            await job.measure(plan, run_id, despite_parity=options.despite_parity)
+        finally:
+            self._steering = None
 
     async def _why_gone(self, server: str) -> str | None:
         state = await self._servers.check(server)
         return None if state.state in UP else state.detail or f"it is {state.state}."
-
-
-def version() -> str:
-    """Version of tfserve-tui."""
-    return importlib.metadata.version("tfserve-tui")
 
 
 def export_record(record: RunRecord, path: Path) -> None:
@@ -374,26 +298,6 @@ def export_record(record: RunRecord, path: Path) -> None:
     from serving_ctl.results.export import write_export
 
     write_export(record, path)
-
-
-def _write_bodies(
-    plan: Plan, signature: Signature, examples: Sequence[dict[str, Any]], folder: Path
-) -> dict[tuple[str, int], Path]:
-    """One JSON-lines file of request bodies for each batch size, keyed by (ladder, size)."""
-    from serving_ctl.bench.payload import build_bodies
-
-    files: dict[tuple[str, int], Path] = {}
-    for ladder in plan.ladders:
-        for size in ladder.sizes:
-            batch = size if ladder.kind == "batch" else ladder.batch
-            path = folder / f"{batch}.jsonl"
-            if not path.exists():
-                bodies = build_bodies(
-                    signature, examples, batch=batch, count=plan.distinct_bodies, seed=plan.seed, form=plan.form
-                )
-                path.write_bytes(b"\n".join(bodies) + b"\n")
-            files[ladder.name, size] = path
-    return files
 
 
 def first_cause(failures: BaseExceptionGroup[BaseException]) -> BaseException:

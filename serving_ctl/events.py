@@ -203,6 +203,8 @@ class CellFinished(Event, frozen=True):
     """Why nothing was measured, e.g. ``saturated``; empty when it was."""
     client_cpu_percent: float = 0.0
     """Load process, 100 = one core (R12)."""
+    client_floor_ms: float | None = None
+    """p50 of the same load at the built-in echo server: what the client alone costs (R12); None when not measured."""
     histogram: tuple[tuple[int, int], ...] = ()
     """Request times: (HDR bucket, count) pairs, 3 significant digits, µs (R14)."""
 

@@ -136,9 +136,10 @@ def _keep_alive_fact(worker_class: str) -> Fact:
 
 def _setting_facts(subjects: Sequence[Subject], settings: Settings, plan: Plan) -> list[Fact]:
     """What holds for the requests, and for our own servers; an external server's settings cannot be seen."""
-    form = f"{plan.form} ({'instances' if plan.form == 'row' else 'inputs'}), not compressed"
+    packed = "compressed with gzip" if plan.gzip else "not compressed"
+    form = f"{plan.form} ({'instances' if plan.form == 'row' else 'inputs'}), {packed}"
     timeout = formatting.duration(plan.timeout_s)
-    facts = [Fact(key="JSON form", mark="info", short=f"JSON {plan.form} form", text=form)]
+    facts = [Fact(key="JSON form", mark="info", short=f"JSON {plan.form} form{', gzip' * plan.gzip}", text=form)]
     if not all(subject.is_local for subject in subjects):
         unknown = "threads, batching and oneDNN of an external server are not known here"
         return [

@@ -1,14 +1,13 @@
-"""Request bodies for a signature: real sentences where the model brings them, else values of the right kind (R4).
+"""Request bodies for a signature: the examples that came with the model, else values of the right kind (R4).
 
-A model folder may hold ``<version>/assets.extra/requests.jsonl``: one object a line, the value of each input by name.
+Where the examples lie is ``model_folder``'s to know.
 """
 
 from __future__ import annotations
 
 import base64
 import random
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -17,10 +16,7 @@ from serving_ctl.api.metadata import Signature, TensorInfo
 from serving_ctl.errors import ConfigError
 from serving_ctl.events import Ladder
 
-REQUESTS_FILE = Path("assets.extra") / "requests.jsonl"
 MAX_BODIES_BYTES = 64_000_000
-FREE_DIMENSION = 8
-INTEGER_BOUND = 100
 SENTENCES = (
     "a film that is worth every minute of its running time",
     "the plot never finds its feet and the jokes fall flat",
@@ -28,24 +24,23 @@ SENTENCES = (
     "two hours that feel like four",
 )
 FLOATS = {"float", "double"}
-WIDE_INTEGERS = {"int64", "int32", "int16", "uint64", "uint32", "uint16", "int8", "uint8"}
+INTEGER_LIMITS = {f"{sign}int{bits}": 2 ** (bits - (not sign)) for sign in ("u", "") for bits in (8, 16, 32, 64)}
+"""One above the largest value of each type."""
 
 Instance = dict[str, Any]
 _encode = msgspec.json.encode
 
 
-def read_requests(version_folder: Path, signature: Signature) -> tuple[Instance, ...]:
-    """The model's own example requests for ``signature``; empty when it has none. Raises ConfigError."""
-    path = version_folder / REQUESTS_FILE
-    names = [tensor.name for tensor in signature.inputs]
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-        examples = [msgspec.json.decode(line, type=dict[str, Any]) for line in lines if line.strip()]
-    except FileNotFoundError:
-        return ()
-    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
-        raise ConfigError(f"{path}: example requests cannot be read: {error}") from None
-    return tuple({name: example[name] for name in names} for example in examples if all(n in example for n in names))
+class Values(msgspec.Struct, frozen=True, kw_only=True):
+    """What bodies are made of: ``examples`` (the value of each input by name), or else invented values."""
+
+    examples: tuple[Instance, ...] = ()
+    free_dimension: int = 8
+    """Size of every free dimension that ``dimensions`` does not name; the batch's own is not among them."""
+    dimensions: Mapping[str, tuple[int, ...]] = {}
+    """Sizes of the free dimensions of an input, by its name, in order."""
+    integer_bound: int = 100
+    """Invented whole numbers lie below this: a model's vocabulary, say."""
 
 
 def free_batch(signature: Signature) -> bool:
@@ -70,7 +65,7 @@ def fixed_batch(signature: Signature) -> int:
 
 
 def build_bodies(
-    signature: Signature, examples: Sequence[Instance], *, batch: int, count: int, seed: int, form: str = "row"
+    signature: Signature, values: Values, *, batch: int, count: int, seed: int, form: str = "row"
 ) -> list[bytes]:
     """Up to ``count`` different JSON bodies of ``batch`` instances, one line each, 64 MB together at most.
 
@@ -79,6 +74,7 @@ def build_bodies(
     if not signature.inputs:
         raise ConfigError(f"signature {signature.name!r} takes no input; there is nothing to send.")
     chance = random.Random(f"{seed}/{batch}")  # noqa: S311 - reproducible bodies, no secret
+    examples = values.examples
     by_column = form == "column" or any(tensor.shape == () for tensor in signature.inputs)
     starts = chance.sample(range(len(examples)), min(count, len(examples))) if examples else range(count)
     bodies: list[bytes] = []
@@ -87,7 +83,7 @@ def build_bodies(
         if examples:
             instances = [examples[(start + i) % len(examples)] for i in range(batch)]
         else:
-            instances = [{t.name: _value(t, chance) for t in signature.inputs} for _ in range(batch)]
+            instances = [{t.name: _value(t, values, chance) for t in signature.inputs} for _ in range(batch)]
         body = _encode(_column(signature, instances) if by_column else _row(signature, instances))
         size += len(body)
         if bodies and size > MAX_BODIES_BYTES:
@@ -114,19 +110,26 @@ def _head(signature: Signature) -> dict[str, str]:
     return {} if signature.name == "serving_default" else {"signature_name": signature.name}
 
 
-def _value(tensor: TensorInfo, chance: random.Random) -> Any:
-    """One instance of ``tensor``: nested lists without the batch dimension; free dimensions take 8."""
-    inner = [FREE_DIMENSION if size == -1 else size for size in (tensor.shape or ())[1:]]
-    return _nested(tensor, inner, chance)
+def _value(tensor: TensorInfo, values: Values, chance: random.Random) -> Any:
+    """One instance of ``tensor``: nested lists without the batch dimension. Raises ConfigError for sizes too few."""
+    inner = (tensor.shape or ())[1:]
+    given = values.dimensions.get(tensor.name, (values.free_dimension,) * inner.count(-1))
+    if len(given) != inner.count(-1):
+        raise ConfigError(
+            f"[model.dimensions] {tensor.name}: {len(given)} sizes for {inner.count(-1)} free dimensions "
+            f"of shape {list(tensor.shape or ())} (the first is the batch)."
+        )
+    sizes = iter(given)
+    return _nested(tensor, [next(sizes) if size == -1 else size for size in inner], values.integer_bound, chance)
 
 
-def _nested(tensor: TensorInfo, shape: list[int], chance: random.Random) -> Any:
+def _nested(tensor: TensorInfo, shape: list[int], integer_bound: int, chance: random.Random) -> Any:
     if shape:
-        return [_nested(tensor, shape[1:], chance) for _ in range(shape[0])]
+        return [_nested(tensor, shape[1:], integer_bound, chance) for _ in range(shape[0])]
     if tensor.dtype in FLOATS:
         return round(chance.uniform(-1, 1), 4)
-    if tensor.dtype in WIDE_INTEGERS:
-        return chance.randrange(INTEGER_BOUND)
+    if tensor.dtype in INTEGER_LIMITS:
+        return chance.randrange(min(integer_bound, INTEGER_LIMITS[tensor.dtype]))
     if tensor.dtype == "bool":
         return chance.random() < 0.5
     if tensor.dtype == "string":

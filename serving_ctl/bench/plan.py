@@ -15,6 +15,8 @@ from serving_ctl.events import CellFinished, Ladder
 MAX_CELL_SECONDS = 30.0
 FLOOR_REQUESTS = 5
 SATURATED_CELLS = 2
+CALIBRATION_S = 1.3
+"""The client's own floor is measured once a size (R12)."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +28,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int
     ladders: tuple[Ladder, ...]
     form: str
+    gzip: bool
     min_seconds: float
     min_requests: int
     warmup_seconds: float
@@ -41,11 +44,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def expected_s(self) -> float:
         """About how long the run takes, servers already up."""
-        return (
-            2
-            * self.rounds
-            * sum(self.expected_cell_s(ladder, size) for ladder in self.ladders for size in ladder.sizes)
-        )
+        sizes = [(ladder, size) for ladder in self.ladders for size in ladder.sizes]
+        cells_s = 2 * self.rounds * sum(self.expected_cell_s(ladder, size) for ladder, size in sizes)
+        return cells_s + CALIBRATION_S * len(sizes)
 
     def expected_cell_s(self, ladder: Ladder, size: int) -> float:
         """A rough guess for one cell: the minima at 3 ms + 0.15 ms an instance a request (text CNN, two cores)."""
@@ -53,7 +54,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         request_s = 0.003 + 0.00015 * batch
         window = min(max(self.min_seconds, self.min_requests * request_s), MAX_CELL_SECONDS)
         queue = clients * request_s if clients > 1 else 0.0
-        start_s = 1.0  # starting the load process twice, and now and then a cell that has to be extended
+        start_s = 0.8  # starting the load process, and now and then a cell that has to be extended
         return start_s + min(max(self.warmup_seconds, 2 * request_s), 10.0) + window + 2 * queue
 
 
@@ -73,6 +74,7 @@ def make_plan(
         rounds=rounds or own.rounds or base.rounds,
         ladders=named_ladders(name, preset),
         form=preset.form,
+        gzip=preset.gzip,
         min_seconds=base.min_seconds if own.min_seconds is None else own.min_seconds,
         min_requests=base.min_requests if own.min_requests is None else own.min_requests,
         warmup_seconds=own.warmup_seconds,

@@ -54,6 +54,8 @@ class Preset(TomlTable, frozen=True):
     """Number key of the terminal UI, one digit or none; a later preset takes it from an earlier one."""
     form: Literal["row", "column"] = "row"
     """``row`` sends instances, ``column`` sends inputs."""
+    gzip: bool = False
+    """Send bodies compressed; the server unpacks them inside the measured time."""
     rounds: int | None = None
     min_seconds: float | None = None
     min_requests: int | None = None

@@ -21,6 +21,7 @@ from serving_ctl.bench.plan import (
     round_order,
     server_order,
 )
+from serving_ctl.bench.steering import Steering
 from serving_ctl.bench.waterfall import scrape_parts, timing_parts
 from serving_ctl.errors import LoadError, RunIncomplete, ServerAnswerError
 from serving_ctl.events import (
@@ -37,13 +38,15 @@ from serving_ctl.events import (
     RunFinished,
     RunStarted,
 )
+from serving_ctl.load.calibrate import Calibration, calibrate, mark_client_bound
 from serving_ctl.load.pool import merge_results, run_load
 from serving_ctl.load.work import LoadResult, LoadSpec, StopRule, Tick, Warmup
 from serving_ctl.stats.latency import Counts, mean_ms, shown_quantile_ms
 from serving_ctl.stats.stability import is_stable
 
 EXTENSIONS = 3
-WARMUP_CLIENTS = 8
+CLIENTS_CHANGED = "CLIENTS-CHANGED"
+SKIPPED = "SKIPPED"
 CONNECTION_FAULTS = {"connect refused", "connect failed", "reset"}
 
 
@@ -68,12 +71,15 @@ class Runner:
         bodies: Mapping[tuple[str, int], Path],
         emit: Callable[[Event], None],
         alive: Callable[[str], Awaitable[str | None]],
+        steering: Steering,
     ) -> None:
         self._plan = plan
         self._endpoints = endpoints
         self._bodies = bodies
         self._emit = emit
         self._alive = alive
+        self._steering = steering
+        self._calibrations: dict[tuple[str, int], Calibration | None] = {}
         self._saturated: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._skipped: set[tuple[str, int, str]] = set()
         self._clock = _Estimate(plan)
@@ -116,6 +122,7 @@ class Runner:
             await self._measure_cell(cell, ladder)
 
     async def _measure_cell(self, cell: Cell, ladder: Ladder) -> None:
+        await self._steering.next_cell()
         began = time.perf_counter()
         self._emit(self._clock.started(cell))
         finished = await self._cell_result(cell, ladder)
@@ -130,38 +137,62 @@ class Runner:
     async def _cell_result(self, cell: Cell, ladder: Ladder) -> CellFinished:
         """The cell measured; when the load engine could not do it, the cell carries that and the run goes on."""
         try:
-            result, scrapes = await self._load(cell, ladder)
+            spec = self._spec(cell, ladder)
+            calibration = await self._calibration(cell, spec)
+            result, scrapes = await self._load(cell, spec)
         except LoadError as error:
             return CellFinished(cell=cell, failures=(Failure(kind="load engine", count=1, example=str(error)),))
-        return finish_cell(cell, result, scrapes, cell.size if ladder.kind == "concurrency" else 0)
+        if calibration:
+            result = mark_client_bound(result, calibration)
+        if self._steering.clients_change:
+            result = msgspec.structs.replace(result, flags=(*result.flags, CLIENTS_CHANGED))
+        floor_ms = calibration.floor_ms if calibration else None
+        return finish_cell(cell, result, scrapes, cell.size if ladder.kind == "concurrency" else 0, floor_ms)
 
-    async def _load(self, cell: Cell, ladder: Ladder) -> tuple[LoadResult, tuple[Scrape, Scrape] | None]:
-        """Warm up, then scrape, measure, extend while unstable (R9), scrape (R20)."""
+    async def _calibration(self, cell: Cell, spec: LoadSpec) -> Calibration | None:
+        """The client's own floor for these bodies and clients, measured once a run (R12); None when it cannot be."""
+        key = cell.ladder, cell.size
+        if key not in self._calibrations:
+            try:
+                self._calibrations[key] = await calibrate(spec)
+            except LoadError:
+                # The cell can be measured all the same; its floor is then blank.
+                self._calibrations[key] = None
+        return self._calibrations[key]
+
+    async def _load(self, cell: Cell, spec: LoadSpec) -> tuple[LoadResult, tuple[Scrape, Scrape] | None]:
+        """Warm up, scrape, measure, extend while unstable (R9), scrape (R20)."""
         endpoint = self._endpoints[cell.server]
-        spec = self._spec(cell, ladder)
+        before: Scrape | None = None
+
+        async def scrape() -> None:
+            nonlocal before
+            before = await _scrape(endpoint.client)
 
         def show(tick: Tick) -> None:
             self._emit(_cell_tick(cell, tick))
 
-        await run_load(self._warmup(spec, endpoint), on_tick=show)
-        before = await _scrape(endpoint.client)
-        result = await run_load(spec, on_tick=show)
-        further = msgspec.structs.replace(spec, burst=False)
+        result = await run_load(spec, on_tick=show, on_warm=scrape, control=self._steering.next_load())
+        further = msgspec.structs.replace(spec, burst=False, warmup=None)
         for _ in range(EXTENSIONS):
-            if is_stable([(w.seconds, w.requests, w.p50_ms) for w in result.windows]) is not False:
+            if is_stable(_windows(result)) is not False or SKIPPED in result.flags:
                 break
-            result = merge_results([result, await run_load(further, on_tick=show)])
+            more = await run_load(further, on_tick=show, control=self._steering.next_load())
+            result = merge_results([result, more])
         after = await _scrape(endpoint.client) if before else None
         return result, (before, after) if before and after else None
 
     def _spec(self, cell: Cell, ladder: Ladder) -> LoadSpec:
         concurrent = ladder.kind == "concurrency"
+        endpoint = self._endpoints[cell.server]
         clients = cell.size if concurrent else ladder.clients
         return LoadSpec(
-            url=self._endpoints[cell.server].client.predict_url,
+            url=endpoint.client.predict_url,
             headers=(("Content-Type", "application/json"),),
             bodies_file=str(self._bodies[ladder.name, cell.size]),
+            gzip=self._plan.gzip,
             clients=clients,
+            warmup=Warmup(seconds=self._plan.warmup_seconds, workers=endpoint.workers),
             stop=StopRule(
                 # Fewer than one answer a client would measure how the window fills and drains, not a steady state.
                 requests=max(self._plan.min_requests, clients),
@@ -172,16 +203,6 @@ class Runner:
             burst=concurrent,
             seed=self._plan.seed,
             timeout_s=self._plan.timeout_s,
-        )
-
-    def _warmup(self, spec: LoadSpec, endpoint: Endpoint) -> LoadSpec:
-        """Requests that are thrown away, by few clients, until every worker has answered (R7)."""
-        return msgspec.structs.replace(
-            spec,
-            clients=min(spec.clients, WARMUP_CLIENTS),
-            burst=False,
-            warmup=Warmup(seconds=self._plan.warmup_seconds, workers=endpoint.workers),
-            stop=StopRule(requests=1, max_seconds=MAX_CELL_SECONDS, floor_requests=1),
         )
 
 
@@ -211,8 +232,16 @@ class _Estimate:
         self._spent_s += seconds
 
 
-def finish_cell(cell: Cell, result: LoadResult, scrapes: tuple[Scrape, Scrape] | None, burst: int = 0) -> CellFinished:
+def finish_cell(
+    cell: Cell,
+    result: LoadResult,
+    scrapes: tuple[Scrape, Scrape] | None,
+    burst: int = 0,
+    client_floor_ms: float | None = None,
+) -> CellFinished:
     """What is kept of a load result: distributions in ms, parts, failures, flags; ``burst`` requests came before it."""
+    if SKIPPED in result.flags and not result.requests and not result.errors:
+        return CellFinished(cell=cell, skipped="by the user")
     parts = timing_parts(result)
     flags = list(result.flags)
     if not parts and scrapes:
@@ -220,7 +249,7 @@ def finish_cell(cell: Cell, result: LoadResult, scrapes: tuple[Scrape, Scrape] |
             parts = scrape_parts(result, *scrapes)
         elif not result.errors:
             flags.append("FOREIGN-TRAFFIC")
-    if is_stable([(w.seconds, w.requests, w.p50_ms) for w in result.windows]) is False:
+    if is_stable(_windows(result)) is False:
         flags.append("UNSTABLE")
     client = result.client
     return CellFinished(
@@ -235,9 +264,14 @@ def finish_cell(cell: Cell, result: LoadResult, scrapes: tuple[Scrape, Scrape] |
         parts=_kept(parts),
         failures=tuple(Failure(kind=k, count=e.count, example=e.example) for k, e in sorted(result.errors.items())),
         flags=tuple(flags),
+        client_floor_ms=client_floor_ms,
         client_cpu_percent=100 * client.cpu_s / client.wall_s if client.wall_s else 0.0,
         histogram=tuple(zip(result.request.index, result.request.count, strict=True)),
     )
+
+
+def _windows(result: LoadResult) -> list[tuple[float, int, float | None]]:
+    return [(window.seconds, window.requests, window.p50_ms) for window in result.windows]
 
 
 def latency(counts: Counts) -> Latency:

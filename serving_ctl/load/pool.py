@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -126,19 +126,21 @@ async def run_load(
     *,
     processes: int = 1,
     on_tick: Callable[[Tick], None] | None = None,
+    on_warm: Callable[[], Awaitable[None]] | None = None,
     control: Control | None = None,
 ) -> LoadResult:
     """Run ``spec`` in ``processes`` load processes. A run that loses a process is marked WORKER-LOST and retried once.
 
+    ``on_warm`` is awaited between the warm-up and the first counted request (again in a retry).
     Cancelling the task ends the processes at once. Raises LoadError with a text for the user.
     """
     shares = _split(spec, processes)
     limits.check_ports(spec.clients)
     control = control or Control()
     try:
-        return await _run(shares, on_tick, control)
+        return await _run(shares, on_tick, on_warm, control)
     except WorkerLost:
-        result = await _run(shares, on_tick, control)
+        result = await _run(shares, on_tick, on_warm, control)
         return msgspec.structs.replace(result, flags=(*result.flags, "WORKER-LOST"))
 
 
@@ -153,7 +155,12 @@ def module_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(serving_ctl.__file__).parents[1])}
 
 
-async def _run(shares: list[LoadSpec], on_tick: Callable[[Tick], None] | None, control: Control) -> LoadResult:
+async def _run(
+    shares: list[LoadSpec],
+    on_tick: Callable[[Tick], None] | None,
+    on_warm: Callable[[], Awaitable[None]] | None,
+    control: Control,
+) -> LoadResult:
     workers: list[_Worker] = []
     following: list[asyncio.Task[LoadResult]] = []
     try:
@@ -161,7 +168,7 @@ async def _run(shares: list[LoadSpec], on_tick: Callable[[Tick], None] | None, c
             worker = await _Worker.start(share)
             workers.append(worker)
         control._attach(workers)
-        stream = _Stream(workers, on_tick)
+        stream = _Stream(workers, on_tick, on_warm)
         following = [asyncio.create_task(stream.follow(i)) for i in range(len(workers))]
         results = await asyncio.gather(*following)
     finally:
@@ -175,9 +182,15 @@ async def _run(shares: list[LoadSpec], on_tick: Callable[[Tick], None] | None, c
 class _Stream:
     """What the processes of one run say, brought together."""
 
-    def __init__(self, workers: list[_Worker], on_tick: Callable[[Tick], None] | None) -> None:
+    def __init__(
+        self,
+        workers: list[_Worker],
+        on_tick: Callable[[Tick], None] | None,
+        on_warm: Callable[[], Awaitable[None]] | None,
+    ) -> None:
         self._workers = workers
         self._on_tick = on_tick
+        self._on_warm = on_warm
         self._unready = len(workers)
         self._latest: dict[int, Tick] = {}
         self._since: list[Tick] = []
@@ -194,8 +207,13 @@ class _Stream:
                 case Ready():
                     self._unready -= 1
                     if not self._unready:
-                        for worker in self._workers:
-                            worker.tell(Command(action=Action.GO))
+                        await self._let_go()
+
+    async def _let_go(self) -> None:
+        if self._on_warm is not None:
+            await self._on_warm()
+        for worker in self._workers:
+            worker.tell(Command(action=Action.GO))
 
     def _tick(self, index: int, tick: Tick) -> None:
         if self._on_tick is None:

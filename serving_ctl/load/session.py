@@ -25,8 +25,6 @@ from serving_ctl.load.schedule import ClosedLoop, OpenLoop, WarmUpLoop, arrivals
 from serving_ctl.load.work import ClientFacts, LoadResult, LoadSpec, StopRule, Tick, Warmup
 
 _LAG_PERIOD_S = 0.01
-_MOST_WARMING = 128
-_MOST_WARMING_OPEN = 8
 _BUSY_LIMIT = 0.8
 _LITTLE_LIMIT = 0.05
 _LATE_LIMIT = 0.01
@@ -101,8 +99,7 @@ class Session:
 
     async def _warm_up(self, warmup: Warmup) -> None:
         """Throw-away requests (R7), by enough clients at once to meet every worker of a server."""
-        most = _MOST_WARMING if self._spec.rate_rps is None else _MOST_WARMING_OPEN
-        number = max(min(self._spec.clients, most), 2 * warmup.workers)
+        number = max(min(self._spec.clients, warmup.clients), 2 * warmup.workers)
         extra = [Client(self._core) for _ in range(number - self._spec.clients)]
         rule = WarmUpLoop(warmup, self._next_request, perf_counter_ns(), lambda: len(self._core.recorder.workers))
         phase = Phase("warmup", self._core, rule, self._spec, self._emit)

@@ -53,6 +53,8 @@ class Warmup(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 1.0
     max_seconds: float = 10.0
     workers: int = 0
+    clients: int = 8
+    """By how many clients at most; more when that many ``workers`` are to be met."""
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ FLAG_MEANINGS = {
     "UNSTABLE": "throughput or median still moved by more than 10 % within a cell (R9)",
     "CLIENT-LIMITED": "the load process was the limit; the server could do more (R3, R12)",
     "CLIENT-BOUND": "within 2 × of what the load process itself needs (R12)",
+    "CLIENTS-CHANGED": "the user changed the number of clients within the cell",
     "ERRORS": "requests failed and are in no time shown (R10); see the table of failed requests",
     "FOREIGN-TRAFFIC": "somebody else sent requests in the window; no inference time (R20)",
     "INCOMPLETE-DRAIN": "requests were still under way when the grace after the window was over (R5)",

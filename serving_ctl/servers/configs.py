@@ -11,9 +11,9 @@ from typing import TypeVar
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
+from serving_ctl.api.server_config_pb2 import BatchingParameters, ModelServerConfig, MonitoringConfig
 from serving_ctl.config import config_file
 from serving_ctl.errors import ConfigError
-from serving_ctl.api.server_config_pb2 import BatchingParameters, ModelServerConfig, MonitoringConfig
 
 MODELS, MONITORING, BATCHING = "models.config", "monitoring.config", "batching.config"
 KINDS: dict[str, type[Message]] = {

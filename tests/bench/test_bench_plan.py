@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_ctl.bench.plan import Plan, is_saturated, make_plan, round_order, server_order
+from serving_ctl.bench.plan import CALIBRATION_S, Plan, is_saturated, make_plan, round_order, server_order
 from serving_ctl.bench.presets import LadderTable, Preset
 from serving_ctl.config import BenchSettings
 from serving_ctl.errors import ConfigError
@@ -140,11 +140,11 @@ def test_saturated_is_more_than_half_failed_or_a_median_above_half_the_timeout(c
 
 
 @given(sizes, st.sampled_from([2, 4, 10]), st.sampled_from(["quick", "standard", "publish"]))
-def test_the_expected_time_is_the_sum_of_its_cells(ascending, rounds, profile):
+def test_the_expected_time_is_the_sum_of_cells_and_calibrations(ascending, rounds, profile):
     plan = plan_of(LadderTable(kind="batch", sizes=ascending), rounds=rounds, profile=profile)
     cells = [plan.expected_cell_s(plan.ladders[0], size) for size in ascending]
     assert plan.cells == 2 * plan.rounds * len(ascending)
-    assert plan.expected_s == pytest.approx(2 * plan.rounds * sum(cells))
+    assert plan.expected_s == pytest.approx(2 * plan.rounds * sum(cells) + CALIBRATION_S * len(ascending))
     assert min(cells) >= plan.min_seconds
     assert cells == sorted(cells)
 

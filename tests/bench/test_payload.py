@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from serving_ctl.api.metadata import PREDICT_METHOD, Signature, TensorInfo, choose_signature, parse_metadata
 from serving_ctl.bench import payload
 from serving_ctl.bench.payload import (
-    REQUESTS_FILE,
+    Values,
     build_bodies,
     fitted_ladder,
     fixed_batch,
     free_batch,
-    read_requests,
 )
 from serving_ctl.errors import ConfigError
 from serving_ctl.events import Ladder
@@ -40,7 +39,7 @@ def golden(model: str, wanted: str = "") -> Signature:
 
 
 def bodies(sign: Signature, examples=(), **options) -> list[dict]:
-    built = build_bodies(sign, examples, **{"batch": 3, "count": 4, "seed": 0, **options})
+    built = build_bodies(sign, Values(examples=tuple(examples)), **{"batch": 3, "count": 4, "seed": 0, **options})
     assert all(b"\n" not in body for body in built)
     return [json.loads(body) for body in built]
 
@@ -185,7 +184,7 @@ def test_examples_fill_the_batch_in_order_and_begin_again():
 
 def test_all_bodies_together_stay_below_the_limit(monkeypatch):
     monkeypatch.setattr(payload, "MAX_BODIES_BYTES", 20_000)
-    built = build_bodies(signature(("x", "float", (-1, 100))), (), batch=5, count=32, seed=0)
+    built = build_bodies(signature(("x", "float", (-1, 100))), Values(), batch=5, count=32, seed=0)
     assert 1 < len(built) < 32
     assert sum(map(len, built)) <= 20_000
 
@@ -194,51 +193,28 @@ def test_bodies_of_uneven_examples_stay_below_the_limit(monkeypatch):
     monkeypatch.setattr(payload, "MAX_BODIES_BYTES", 20_000)
     examples = [{"text": "x" * (30 if i % 2 else 9000)} for i in range(100)]
     for seed in range(8):
-        built = build_bodies(golden("text"), examples, batch=1, count=32, seed=seed)
+        built = build_bodies(golden("text"), Values(examples=tuple(examples)), batch=1, count=32, seed=seed)
         assert sum(map(len, built)) <= 20_000
 
 
 def test_one_body_is_always_built(monkeypatch):
     monkeypatch.setattr(payload, "MAX_BODIES_BYTES", 10)
-    assert len(build_bodies(signature(("x", "float", (-1, 100))), (), batch=5, count=32, seed=0)) == 1
+    assert len(build_bodies(signature(("x", "float", (-1, 100))), Values(), batch=5, count=32, seed=0)) == 1
 
 
-class TestExamplesFile:
-    @pytest.fixture
-    def version_folder(self, tmp_path):
-        def write(content: bytes) -> Path:
-            path = tmp_path / REQUESTS_FILE
-            path.parent.mkdir()
-            path.write_bytes(content)
-            return tmp_path
+def test_free_dimensions_and_whole_numbers_follow_the_settings():
+    sign = signature(("ids", "int64", (-1, -1, 4, -1)), ("x", "float", (-1, -1)))
+    values = Values(free_dimension=3, dimensions={"ids": (2, 5)}, integer_bound=7)
+    seen = set()
+    for body in map(json.loads, build_bodies(sign, values, batch=2, count=8, seed=0)):
+        for instance in body["instances"]:
+            assert shape_of(instance["ids"]) == (2, 4, 5)
+            assert shape_of(instance["x"]) == (3,)
+            seen.update(leaves(instance["ids"]))
+    assert seen == set(range(7))
 
-        return write
 
-    def test_only_the_signature_s_inputs_are_taken(self, version_folder):
-        folder = version_folder(b'{"text": "good", "input_ids": [1, 2]}\n\n{"text": "bad", "input_ids": [3, 4]}\n')
-        assert read_requests(folder, golden("text")) == ({"text": "good"}, {"text": "bad"})
-
-    def test_examples_without_an_input_are_left_out(self, version_folder):
-        folder = version_folder(b'{"text": "good"}\n{"other": 1}\n{}\n')
-        assert read_requests(folder, golden("text")) == ({"text": "good"},)
-        assert read_requests(folder, golden("two_in_two_out")) == ()
-
-    def test_a_model_without_the_file_has_no_examples(self, tmp_path):
-        assert read_requests(tmp_path, golden("text")) == ()
-
-    def test_a_sentence_may_hold_any_character(self, version_folder):
-        """JSON leaves these unescaped, and some readers of text end a line at them."""
-        sentence = "one\u2028two\x85three\u2029four"
-        folder = version_folder(json.dumps({"text": sentence}, ensure_ascii=False).encode() + b"\n")
-        assert read_requests(folder, golden("text")) == ({"text": sentence},)
-
-    def test_base64_values_stay_what_they_are(self, version_folder):
-        folder = version_folder(b'{"text": {"b64": "AP9yYXc="}}\n')
-        examples = read_requests(folder, golden("text"))
-        assert bodies(golden("text"), examples)[0]["instances"] == [{"b64": "AP9yYXc="}] * 3
-
-    @pytest.mark.parametrize("content", [b"not json\n", b"[1]\n", b'{"text": "\xff"}\n', b'{"text": "cut'])
-    def test_a_broken_file_is_named(self, version_folder, content):
-        folder = version_folder(content)
-        with pytest.raises(ConfigError, match=r"requests\.jsonl"):
-            read_requests(folder, golden("text"))
+def test_sizes_that_do_not_fit_the_signature_are_refused():
+    sign = signature(("ids", "int64", (-1, -1)))
+    with pytest.raises(ConfigError, match=r"\[model.dimensions\] ids: 2 sizes for 1 free dimensions"):
+        build_bodies(sign, Values(dimensions={"ids": (2, 5)}), batch=1, count=1, seed=0)
