@@ -122,7 +122,7 @@ class Engine:
         return changed
 
     async def stop(self, server: str, *, hard: bool = False) -> None:
-        """Stop ``server`` if it is ours; idempotent. ``hard`` does not wait for its requests. Raises ServerStartError."""
+        """Stop ``server`` if it is ours; idempotent. ``hard`` waits for no request. Raises ServerStartError."""
         await self._servers.stop(server, hard=hard)
         self._started_here.discard(server)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from google.protobuf import text_format
 
+from serving_ctl.api.server_config_pb2 import BatchingParameters, ModelServerConfig, MonitoringConfig
 from serving_ctl.config import templates_dir
 from serving_ctl.errors import ConfigError
 from serving_ctl.servers.configs import BATCHING, KINDS, MODELS, MONITORING, models_config, parse, read, write_effective
-from serving_ctl.api.server_config_pb2 import BatchingParameters, ModelServerConfig, MonitoringConfig
 
 
 def test_effective_files_have_name_and_path_and_can_be_read_by_all(tmp_path: Path) -> None:
