@@ -21,6 +21,16 @@ from serving_ctl.errors import ConfigError, Exit
 @click.option("-n", "--requests", type=click.IntRange(min=1), help="Send exactly this many requests.")
 @click.option("-z", "--seconds", type=click.FloatRange(min=0, min_open=True), help="Send for this long.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Open loop: requests/s.")
+@click.option("--poisson", is_flag=True, help="Open loop: random arrivals at that rate instead of even ones.")
+@click.option(
+    "--stage",
+    "stages",
+    multiple=True,
+    metavar="SECONDS:TARGET",
+    help="Ramp to TARGET within SECONDS: requests/s with --rate, else clients; may be repeated.",
+)
+@click.option("--gzip", is_flag=True, help="Send bodies compressed.")
+@click.option("--calibrate", "calibrated", is_flag=True, help="Also measure what the client alone needs.")
 @click.option("--processes", default="1", show_default=True, help="Load processes: a number, or auto.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def load(
@@ -32,12 +42,18 @@ def load(
     requests: int | None,
     seconds: float | None,
     rate: float | None,
+    poisson: bool,
+    stages: tuple[str, ...],
+    gzip: bool,
+    calibrated: bool,
     processes: str,
     as_json: bool,
 ) -> int:
     """Load any HTTP endpoint with the engine that measures the servers."""
+    from serving_ctl.load.calibrate import Calibration, calibrate, mark_client_bound
     from serving_ctl.load.command import load_document, load_spec
     from serving_ctl.load.pool import run_load
+    from serving_ctl.load.work import LoadResult
 
     spec = load_spec(
         url,
@@ -48,9 +64,19 @@ def load(
         requests=requests,
         seconds=seconds,
         rate=rate,
+        poisson=poisson,
+        stages=stages,
+        gzip=gzip,
     )
-    result = run_async(run_load(spec, processes=_process_count(processes, clients)))
-    document = load_document(spec, result)
+    number = _process_count(processes, clients)
+
+    async def work() -> tuple[LoadResult, Calibration | None]:
+        calibration = await calibrate(spec, processes=number) if calibrated else None
+        result = await run_load(spec, processes=number)
+        return (mark_client_bound(result, calibration) if calibration else result), calibration
+
+    result, calibration = run_async(work())
+    document = load_document(spec, result, calibration)
     print_data(document if as_json else _load_text(document))
     return Exit.DONE if result.requests else Exit.INCOMPLETE
 
@@ -69,8 +95,11 @@ def _process_count(text: str, clients: int) -> int:
 def _load_text(document: dict[str, Any]) -> str:
     latency = ", ".join(f"{name} {formatting.significant(value)}" for name, value in document["latency_ms"].items())
     errors = ", ".join(f"{kind} {formatting.count(n)}" for kind, n in document["errors"].items()) or "none"
+    client = document["client"]
+    floor = f"\nclient alone, ms: p50 {formatting.significant(client['floor_ms'])}" if client["floor_ms"] else ""
+    flags = f"\nflags: {', '.join(document['flags'])}" if document["flags"] else ""
     return (
         f"{formatting.count(document['requests'])} requests in {formatting.duration(document['duration_s'])}, "
         f"{formatting.significant(document['throughput_rps'])} requests/s; errors: {errors}\n"
-        f"{document['latency']} time, ms: {latency}"
+        f"{document['latency']} time, ms: {latency}{floor}{flags}"
     )

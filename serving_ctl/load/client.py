@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import ssl
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter_ns
@@ -15,6 +17,7 @@ from typing import Protocol, cast
 
 from serving_ctl.load.answer import MAX_BODY, Answer, BadAnswer, Head, HeadMemory
 from serving_ctl.load.recorder import Recorder
+from serving_ctl.load.wire import Target
 from serving_ctl.load.work import Fault
 
 MOST_PENDING = 100
@@ -46,9 +49,9 @@ class Rule(Protocol):
 class Core:
     """What the clients of one load process share. ``rule``, ``recorder`` and ``parked`` change with the phase."""
 
-    def __init__(self, address: str, port: int, memory: HeadMemory) -> None:
+    def __init__(self, target: Target, address: str, memory: HeadMemory, tls: ssl.SSLContext | None = None) -> None:
         self.loop = asyncio.get_running_loop()
-        self.address, self.port, self.memory = address, port, memory
+        self.target, self.address, self.memory, self.tls = target, address, memory, tls
         self.rule: Rule
         self.recorder: Recorder
         self.parked: Callable[[Client], None]
@@ -56,8 +59,23 @@ class Core:
         self.pending_connects = 0
         self.waiting: deque[Client] = deque()
         self.connects = 0
+        self._outbox: list[tuple[Connection, bytes]] = []
         self.wanted_samples = 0
         self.samples: list[bytes] = []
+
+    def send_soon(self, connection: Connection, request: bytes) -> None:
+        """Send when all answers that are here by now have got their stamp: a send takes longer than a read, and with
+        many clients each answer would wait for the sends of those before it."""
+        self._outbox.append((connection, request))
+        if len(self._outbox) == 1:
+            self.loop.call_soon(self._send_all)
+
+    def _send_all(self) -> None:
+        for connection, request in self._outbox:
+            # One that was dropped meanwhile has nothing in flight; its descriptor may be another's by now.
+            if connection.start_ns:
+                connection.send(request)
+        self._outbox.clear()
 
     def want_samples(self, number: int) -> None:
         """Keep the bodies of the next ``number`` good answers."""
@@ -79,7 +97,7 @@ class Core:
 class Connection(asyncio.Protocol):
     """One TCP connection. ``start_ns`` is 0 while nothing is in flight."""
 
-    __slots__ = ("_answer", "_core", "_plain", "client", "memory", "start_ns", "transport")
+    __slots__ = ("_answer", "_core", "_descriptor", "_plain", "client", "memory", "start_ns", "transport")
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -94,12 +112,24 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the client's first request as soon as its own connection stands (R13)."""
         self.transport = cast(asyncio.Transport, transport)
+        self._descriptor = transport.get_extra_info("socket").fileno()
         self.client.connected(self)
 
     def send(self, request: bytes) -> None:
-        """Put a request on the wire."""
+        """Put a request on the wire.
+
+        Past the transport where that is possible: it would write at the end of the loop's turn, after the stamp.
+        """
         self.start_ns = perf_counter_ns()
-        self.transport.write(request)
+        written = 0
+        if self._core.tls is None:
+            try:
+                written = os.write(self._descriptor, request)
+            except OSError:
+                # Full, or broken: the transport waits, or says what became of the connection.
+                written = 0
+        if written < len(request):
+            self.transport.write(request[written:])
 
     def data_received(self, data: bytes) -> None:
         """The next bytes of the answer; recognised at once when it repeats an earlier head."""
@@ -110,8 +140,8 @@ class Connection(asyncio.Protocol):
             core.recorder.kept(end - self.start_ns)
             request = core.rule.take(end)
             if request is not None:
-                self.start_ns = perf_counter_ns()
-                self.transport.write(request)
+                self.start_ns = end
+                core.send_soon(self, request)
             else:
                 self.start_ns = 0
                 self._plain = False
@@ -238,14 +268,18 @@ class Client:
 
     async def _open(self) -> None:
         self._opening = connection = Connection(self)
+        core = self.core
+        name = core.target.host if core.tls else None
         try:
-            await self.core.loop.create_connection(lambda: connection, self.core.address, self.core.port)
+            await core.loop.create_connection(
+                lambda: connection, core.address, core.target.port, ssl=core.tls, server_hostname=name
+            )
         except OSError as error:
             began, self.since_ns = self.since_ns, 0
             kind = _CONNECT_FAULTS.get(error.errno or 0, Fault.CONNECT_FAILED)
             self.failed(kind, error.strerror or str(error), began)
         finally:
-            self.core.release_connect()
+            core.release_connect()
 
     def connected(self, connection: Connection) -> None:
         """The connection stands: the request goes out at once. One that was given up meanwhile is closed."""

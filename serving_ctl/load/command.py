@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
 from serving_ctl.errors import ConfigError, LoadError
+from serving_ctl.load.calibrate import Calibration
 from serving_ctl.load.wire import parse_url, read_bodies
-from serving_ctl.load.work import LoadResult, LoadSpec, StopRule
+from serving_ctl.load.work import LoadResult, LoadSpec, Stage, StopRule
 from serving_ctl.stats.latency import mean_ms, shown_quantile_ms
 
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
@@ -23,14 +25,22 @@ def load_spec(
     requests: int | None = None,
     seconds: float | None = None,
     rate: float | None = None,
+    poisson: bool = False,
+    stages: Iterable[str] = (),
+    gzip: bool = False,
 ) -> LoadSpec:
-    """The spec of one command: ``headers`` are ``NAME: VALUE`` texts, a body makes the method POST, 200 requests if
-    neither ``requests`` nor ``seconds`` is given. Raises ConfigError for options that cannot be used.
+    """The spec of one command: ``headers`` are ``NAME: VALUE`` texts, ``stages`` are ``SECONDS:TARGET`` texts, a body
+    makes the method POST, 200 requests if nothing says when to stop. Raises ConfigError.
     """
     if clients < 1:
         raise ConfigError(f"-c {clients}: at least 1 client is needed")
     if requests is not None and seconds is not None:
         raise ConfigError("-n and -z exclude each other: stop by count or by time")
+    ramp = tuple(_stage(text) for text in stages)
+    if ramp and (requests is not None or seconds is not None):
+        raise ConfigError("--stage says how long the load lasts; leave -n and -z out")
+    if poisson and rate is None:
+        raise ConfigError("--poisson is a way of arriving at a --rate; give one")
     for option, value in (("-n", requests), ("-z", seconds), ("--rate", rate)):
         if value is not None and value <= 0:
             raise ConfigError(f"{option} {value}: must be above 0")
@@ -51,12 +61,16 @@ def load_spec(
         bodies_file=bodies,
         clients=clients,
         stop=stop,
+        gzip=gzip,
         rate_rps=rate,
+        arrivals="poisson" if poisson else "constant",
+        stages=ramp,
     )
 
 
-def load_document(spec: LoadSpec, result: LoadResult) -> dict[str, object]:
-    """The JSON document of ``load --json`` (a contract); a quantile that R15 withholds is null."""
+def load_document(spec: LoadSpec, result: LoadResult, calibration: Calibration | None = None) -> dict[str, object]:
+    """The JSON document of ``load --json`` (a contract); a quantile that R15 withholds is null, and so is what was not
+    calibrated."""
     counts = result.latency
     shown: dict[str, float | None] = {"mean": mean_ms(counts)}
     shown |= {name: shown_quantile_ms(counts, p) for name, p in _QUANTILES.items()}
@@ -76,10 +90,23 @@ def load_document(spec: LoadSpec, result: LoadResult) -> dict[str, object]:
             "limited": "CLIENT-LIMITED" in result.flags,
             "late": result.client.late,
             "peak_rss_mb": result.client.peak_rss_mb,
+            "floor_ms": calibration.floor_ms if calibration else None,
+            "ceiling_rps": calibration.ceiling_rps if calibration else None,
         },
         "latency": "request" if result.response is None else "response",
         "flags": list(result.flags),
     }
+
+
+def _stage(text: str) -> Stage:
+    seconds, colon, target = text.partition(":")
+    try:
+        stage = Stage(seconds=float(seconds), target=float(target))
+    except ValueError:
+        stage = Stage(seconds=0.0, target=0.0)
+    if not colon or not (0 < stage.seconds < math.inf and 0 <= stage.target < math.inf):
+        raise ConfigError(f"--stage {text!r}: write SECONDS:TARGET, such as 10:500")
+    return stage
 
 
 def _header(text: str) -> tuple[str, str]:

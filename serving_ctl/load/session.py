@@ -9,6 +9,7 @@ import asyncio
 import gc
 import itertools
 import resource
+import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from time import perf_counter_ns
@@ -44,7 +45,8 @@ class Session:
         requests = wire.assemble(target, spec.method, headers, bodies)
         self._spec, self._emit, self._start = spec, emit, start
         self._next_request = itertools.islice(itertools.cycle(requests), spec.first_body % len(requests), None).__next__
-        self._core = Core(wire.resolve(target), target.port, HeadMemory(spec.method))
+        tls = ssl.create_default_context() if target.tls else None
+        self._core = Core(target, wire.resolve(target), HeadMemory(spec.method), tls)
         self._clients = [Client(self._core) for _ in range(spec.clients)]
         self._phase: Phase | None = None
         self._first_ns: int | None = None

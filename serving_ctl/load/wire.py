@@ -1,6 +1,6 @@
 """What goes out: a URL taken apart, bodies read from a file, and each distinct request's bytes assembled once (R4).
 
-HTTP/1.1 without TLS. What comes back is read in ``answer``.
+HTTP/1.1. What comes back is read in ``answer``.
 """
 
 from __future__ import annotations
@@ -27,23 +27,25 @@ class Target(msgspec.Struct, frozen=True):
     port: int
     path: str
     authority: str
+    tls: bool = False
 
 
 def parse_url(url: str) -> Target:
-    """Take an ``http://`` URL apart. Raises LoadError saying what is wrong with it."""
+    """Take an ``http://`` or ``https://`` URL apart. Raises LoadError saying what is wrong with it."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise LoadError(f"{url!r} is not a URL: {error}") from error
-    if parts.scheme != "http":
-        raise LoadError(f"{url!r}: the load engine speaks plain http only; start the URL with http://")
+    if parts.scheme not in ("http", "https"):
+        raise LoadError(f"{url!r}: the load engine speaks HTTP; start the URL with http:// or https://")
     if not parts.hostname:
         raise LoadError(f"{url!r} names no host; write http://HOST:PORT/PATH")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not path.isascii() or _UNSAFE.search(path):
         raise LoadError(f"{url!r}: spaces and non-ASCII characters in a path must be percent-encoded")
-    return Target(parts.hostname, port or 80, path, parts.netloc.rpartition("@")[2])
+    tls = parts.scheme == "https"
+    return Target(parts.hostname, port or (443 if tls else 80), path, parts.netloc.rpartition("@")[2], tls)
 
 
 def resolve(target: Target) -> str:

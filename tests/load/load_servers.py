@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -20,7 +21,8 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 class Server:
     """Listens on a free port; ``handler`` gets each connection, ``bodies`` collects what ``request`` read."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.bodies: list[bytes] = []
         self.connections = 0
         self._handler = handler
@@ -33,7 +35,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1/models/m:predict"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/v1/models/m:predict"
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
@@ -45,7 +47,7 @@ class Server:
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0, backlog=1024)
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0, backlog=1024, ssl=self._tls)
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
         await self._stop.wait()
@@ -81,7 +83,9 @@ def serve() -> Iterator[Callable[..., Server]]:
     """``serve(handler)``; or ``serve(answers=bytes, close=bool)``: the same bytes for every request."""
     servers: list[Server] = []
 
-    def start(handler: Handler | None = None, *, answers: bytes = OK, close: bool = False) -> Server:
+    def start(
+        handler: Handler | None = None, *, answers: bytes = OK, close: bool = False, tls: ssl.SSLContext | None = None
+    ) -> Server:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             while True:
                 await server.request(reader)
@@ -90,7 +94,7 @@ def serve() -> Iterator[Callable[..., Server]]:
                 if close:
                     return
 
-        server = Server(handler or answer)
+        server = Server(handler or answer, tls)
         servers.append(server)
         return server
 

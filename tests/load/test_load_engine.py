@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trustme
 from load_servers import by_count
 
 from serving_ctl.load.answer import HeadMemory
 from serving_ctl.load.client import Client, Core
 from serving_ctl.load.schedule import ClosedLoop
+from serving_ctl.load.wire import parse_url
 from serving_ctl.load.work import LoadResult, Stage, StopRule, Tick, Warmup
 
 Load = Callable[..., LoadResult]
@@ -112,7 +115,7 @@ def test_a_burst_is_one_request_of_each_client_then_the_window(serve: Serve, loa
 
 def test_at_most_a_hundred_connects_are_pending(serve: Serve) -> None:
     async def scenario() -> tuple[int, int]:
-        core = Core("127.0.0.1", serve().port, HeadMemory("GET"))
+        core = Core(parse_url(serve().url), "127.0.0.1", HeadMemory("GET"))
         core.rule = ClosedLoop(by_count(250), lambda: b"GET / HTTP/1.1\r\n\r\n", 0)
         clients = [Client(core) for _ in range(250)]
         for client in clients:
@@ -240,3 +243,17 @@ def test_ticks_tell_the_phases_in_order(serve: Serve) -> None:
     counted = [tick.requests for tick in ticks if tick.phase == "window"]
     assert counted == sorted(counted)
     assert counted[-1] <= result.requests == 2000
+
+
+def test_tls_is_spoken_and_verified(serve: Serve, load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    server = serve(tls=context)
+    stranger = load(server.url, requests=2)
+    assert (stranger.requests, stranger.errors["connect failed"].count) == (0, 2)
+    assert "certificate verify failed" in stranger.errors["connect failed"].example
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    known = load(server.url, requests=20, clients=2)
+    assert (known.requests, known.errors, known.connect.n) == (20, {}, 2)

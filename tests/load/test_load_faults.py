@@ -186,7 +186,7 @@ def test_fast_failures_do_not_spin(load: Load) -> None:
     ("url", "why"),
     [
         ("http://no-such-host.invalid/", "not found"),
-        ("https://127.0.0.1/", "plain http"),
+        ("ftp://127.0.0.1/", "speaks HTTP"),
         ("http:///v1", "names no host"),
         ("http://127.0.0.1:99999/", "not a URL"),
         ("http://127.0.0.1/a b", "percent-encoded"),
