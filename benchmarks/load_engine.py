@@ -7,48 +7,53 @@ turn, and the medians of the rounds are compared.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
-import csv
 import json
 import os
-import random
-import re
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from heapq import heappop, heappush
 from pathlib import Path
 from typing import NamedTuple
 
-BODY = '{"instances": [[1, 2, 3, 4, 5, 6, 7, 8]]}'
-ANSWER = '{"predictions": [[0.123456, 0.876544], [0.5, 0.5], [0.1, 0.9], [0.25, 0.75]]}'
+from rig.delay_server import DELAYS, delay_server
+from rig.nginx import ANSWER, PREDICT, nginx
+from rig.terminal import terminal
+from rig.tools import TOOLS, Measured, ours, write_body
+
 CLIENTS = (1, 10, 100)
-NGINX = """
-worker_processes 1; worker_rlimit_nofile 20000; pid {folder}/nginx.pid; error_log {folder}/error.log; daemon off;
-events {{ worker_connections 15000; }}
-http {{
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; types {{ }} default_type application/json;
-  client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
-  uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
-  server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 '{answer}'; }} }}
-}}
+RUN_LIMIT_S = 120.0
+METADATA = {
+    "model_spec": {"name": "m", "signature_name": "", "version": "1"},
+    "metadata": {
+        "signature_def": {
+            "signature_def": {
+                "serving_default": {
+                    "method_name": "tensorflow/serving/predict",
+                    "inputs": {"x": {"dtype": "DT_INT32", "tensor_shape": {"dim": [{"size": "-1"}, {"size": "8"}]}}},
+                    "outputs": {"y": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}, {"size": "2"}]}}},
+                }
+            }
+        }
+    },
+}
+STATUS = {
+    "model_version_status": [
+        {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+    ]
+}
+PRESETS = """
+[attached]
+key = "1"
+title = "Ten clients on nginx"
+ladders = [{ kind = "batch", sizes = [1], clients = 10 }]
+rounds = 2
+min-seconds = 3.0
+min-requests = 10
+warmup-seconds = 0.2
 """
-
-
-class Measured(NamedTuple):
-    """One run of one tool."""
-
-    cpu_s: float
-    requests: int
-    rps: float
-    p50_ms: float
-    p99_ms: float
 
 
 class Side(NamedTuple):
@@ -64,17 +69,10 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--seconds", type=float, default=2.0, help="length of the longer of each pair of runs")
-    arguments.add_argument("--delay-server", choices=DELAYS, help=argparse.SUPPRESS)
     given = arguments.parse_args()
-    if given.delay_server:
-        asyncio.run(serve_delays(given.delay_server))
-        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "body.json").write_text(BODY)
-        (folder / "post.lua").write_text(
-            f"wrk.method='POST'; wrk.body='{BODY}'; wrk.headers['Content-Type']='application/json'"
-        )
+        write_body(folder)
         tools = [tool for tool in TOOLS if tool == "ours" or shutil.which(tool)]
         missing = [tool for tool in (*TOOLS, "nginx") if tool not in tools and not shutil.which(tool)]
         print(
@@ -83,119 +81,14 @@ def main() -> None:
         if missing:
             print(f"not installed, left out: {', '.join(missing)} (apt-get install nginx wrk apache2-utils hey)")
         if "nginx" not in missing:
-            with nginx(folder) as url:
+            with nginx(folder) as base:
+                url = base + PREDICT
                 compare_tools(url, folder, tools, given.rounds, given.seconds)
                 open_loop(url, folder)
                 ten_thousand_clients(url, folder)
+            attached(folder, given.rounds)
         for delay in DELAYS:
             accuracy(delay, folder, tools, given.rounds, given.seconds)
-
-
-# --- the tools -------------------------------------------------------------------------------------------------------
-
-
-def ours(url: str, clients: int, seconds: float, folder: Path, *more: str) -> tuple[Measured, dict]:
-    """`tfserve-tui load`, with recording, status and length checks on."""
-    command = [sys.executable, "-m", "tui", "load", url, "--body", str(folder / "body.json"), "-c", str(clients)]
-    out, cpu_s = run([*command, *(more or ("-z", str(seconds))), "--json"])
-    said = json.loads(out)
-    latency = said["latency_ms"]
-    p99 = latency["p99"] if latency["p99"] is not None else float("nan")
-    return Measured(cpu_s, said["requests"], said["throughput_rps"], latency["p50"], p99), said
-
-
-def run_ours(url: str, clients: int, seconds: float, folder: Path) -> Measured:
-    return ours(url, clients, seconds, folder)[0]
-
-
-def run_wrk(url: str, clients: int, seconds: float, folder: Path) -> Measured:
-    # wrk takes whole seconds only.
-    out, cpu_s = run(
-        ["wrk", "-t1", f"-c{clients}", f"-d{max(round(seconds), 1)}s", "--latency", "-s", folder / "post.lua", url]
-    )
-    requests = int(found(r"(\d+) requests in", out))
-    return Measured(
-        cpu_s, requests, float(found(r"Requests/sec: +([\d.]+)", out)), *(wrk_ms(out, p) for p in ("50", "99"))
-    )
-
-
-def wrk_ms(out: str, percent: str) -> float:
-    value, unit = re.search(rf"{percent}% +([\d.]+)(us|ms|s)\b", out).groups()
-    return float(value) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
-
-
-def run_ab(url: str, clients: int, seconds: float, folder: Path) -> Measured:
-    table = folder / "ab.csv"
-    most = str(int(seconds * 60_000))
-    options = ["-k", "-q", "-c", str(clients), "-t", str(max(round(seconds), 1)), "-n", most, "-e", str(table)]
-    out, cpu_s = run(["ab", *options, "-p", str(folder / "body.json"), "-T", "application/json", url])
-    with table.open() as rows:
-        percentile = {row[0]: float(row[1]) for row in csv.reader(rows) if row[0].isdigit()}
-    requests = int(found(r"Complete requests: +(\d+)", out))
-    return Measured(
-        cpu_s, requests, float(found(r"Requests per second: +([\d.]+)", out)), percentile["50"], percentile["99"]
-    )
-
-
-def run_hey(url: str, clients: int, seconds: float, folder: Path) -> Measured:
-    options = ["-z", f"{seconds}s", "-c", str(clients), "-m", "POST", "-T", "application/json"]
-    out, cpu_s = run(["hey", *options, "-D", str(folder / "body.json"), url])
-    p50, p99 = (float(found(rf"{p}%+ in ([\d.]+) secs", out)) * 1e3 for p in (50, 99))
-    requests = int(found(r"\[200\]\s+(\d+) responses", out))
-    return Measured(cpu_s, requests, float(found(r"Requests/sec:\s+([\d.]+)", out)), p50, p99)
-
-
-TOOLS: dict[str, Callable[[str, int, float, Path], Measured]] = {
-    "wrk": run_wrk,
-    "ours": run_ours,
-    "ab": run_ab,
-    "hey": run_hey,
-}
-
-
-def run(command: list[str | Path]) -> tuple[str, float]:
-    """Output and CPU seconds of a command, its own children's too."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        out, complaints = process.stdout.read(), process.stderr.read()
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{command[0]} failed: {complaints or out}")
-    return out, used.ru_utime + used.ru_stime
-
-
-def found(pattern: str, text: str) -> str:
-    match = re.search(pattern, text)
-    if match is None:
-        raise SystemExit(f"{pattern!r} is not in:\n{text}")
-    return match[1]
-
-
-@contextlib.contextmanager
-def nginx(folder: Path) -> Iterator[str]:
-    """The URL of an nginx that answers every request with one fixed JSON."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, answer=ANSWER))
-    command = ["nginx", "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        try:
-            deadline = time.monotonic() + 10
-            while True:
-                with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-                    break
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"nginx did not start: {(folder / 'error.log').read_text()}")
-                time.sleep(0.05)
-            yield f"http://127.0.0.1:{port}/v1/models/m:predict"
-        finally:
-            process.terminate()
-
-
-# --- what is measured ------------------------------------------------------------------------------------------------
 
 
 def compare_tools(url: str, folder: Path, tools: list[str], rounds: int, seconds: float) -> None:
@@ -246,9 +139,11 @@ def print_aims(sides: dict[tuple[int, str], Side]) -> None:
     aim("p50 ÷ wrk's, c = 10", ratio(10, "wrk", "p50_ms"), 1.25)
 
 
-def aim(name: str, value: float | None, most: float, unit: str = "") -> None:
-    said = "not measured" if value is None else f"{value:.3g}{unit} ({'met' if value <= most else 'MISSED'})"
-    print(f"  aim: {name} ≤ {most:g}{unit}: {said}", flush=True)
+def aim(name: str, value: float | None, bound: float, unit: str = "", *, least: bool = False) -> None:
+    """Print a figure beside its aim: at most ``bound``, or at least."""
+    met = value is not None and (value >= bound if least else value <= bound)
+    said = "not measured" if value is None else f"{value:.3g}{unit} ({'met' if met else 'MISSED'})"
+    print(f"  aim: {name} {'≥' if least else '≤'} {bound:g}{unit}: {said}", flush=True)
 
 
 def open_loop(url: str, folder: Path) -> None:
@@ -279,62 +174,72 @@ def accuracy(delay: str, folder: Path, tools: list[str], rounds: int, seconds: f
         print(f"  {tool:<5} p50 {p50_error:+.2f} %, p99 {p99_error:+.2f} %")
     error, most = abs(middle["ours"][0]), max(2.0, abs(middle.get("wrk", [0.0])[0]))
     aim("error of p50 (or wrk's, if larger)", error, most, " %")
-    if error > most:
-        print(
-            "       (with one client a bare epoll loop in Python is as far off: after idling it wakes up slower than C)"
-        )
 
 
-# --- the server with a known delay -----------------------------------------------------------------------------------
-
-DELAYS = ("fixed 5 ms", "log-normal")
-
-
-@contextlib.contextmanager
-def delay_server(delay: str) -> Iterator[tuple[str, Callable[[], tuple[float, float]]]]:
-    """The URL of a server with that delay, and a function that asks it for the p50 and p99 it has measured, in ms."""
-    command = [sys.executable, __file__, "--delay-server", delay]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
-
-        def truth() -> tuple[float, float]:
-            process.stdin.close()
-            p50, p99 = json.loads(process.stdout.readline())
-            return p50, p99
-
-        yield f"http://127.0.0.1:{port}/", truth
+def attached(folder: Path, rounds: int) -> None:
+    """Ten clients on nginx, measured by `tfserve-tui run` and by the terminal UI with its charts moving, in turn."""
+    answers = {"/v1/models/m/metadata": METADATA, f"= {PREDICT}": ANSWER, "= /v1/models/m": STATUS}
+    with nginx(folder, answers) as base:
+        environment = settings(folder, base)
+        rps: dict[str, list[float]] = {"headless": [], "attached": []}
+        for i in range(rounds):
+            for way in ("headless", "attached") if i % 2 == 0 else ("attached", "headless"):
+                rps[way].append((headless if way == "headless" else in_terminal)(folder, environment))
+    ratios = [with_ui / without for with_ui, without in zip(rps["attached"], rps["headless"], strict=True)]
+    headless_rps, attached_rps = (statistics.median(rps[way]) for way in ("headless", "attached"))
+    print(f"\nterminal UI attached, charts moving, nginx, c = 10: {attached_rps:.0f}/s, headless {headless_rps:.0f}/s")
+    aim("requests/s ÷ headless", statistics.median(ratios), 0.97, least=True)
 
 
-async def serve_delays(kind: str) -> None:
-    """Answer each request after its delay; when stdin ends, print p50 and p99 of the delays as they were (ms)."""
-    from serving_ctl.load.alarm import alarm
-    from serving_ctl.load.echo import EchoProtocol, serve
+def settings(folder: Path, base: str) -> dict[str, str]:
+    """The environment of a tfserve-tui for which both servers are the nginx at ``base``."""
+    (folder / "presets.toml").write_text(PRESETS)
+    (folder / "tfserve.toml").write_text(
+        '[model]\nname = "m"\n'
+        + "".join(f'[{server}]\nruntime = "external"\nurl = "{base}"\n' for server in ("tf-serving", "flask"))
+    )
+    folders = {name: str(folder / name) for name in ("state", "data")}
+    return {
+        **os.environ,
+        "TFSERVE_CONFIG_DIR": str(folder),
+        "TFSERVE_STATE_DIR": folders["state"],
+        "TFSERVE_DATA_DIR": folders["data"],
+    }
 
-    seeded = random.Random(1)
-    next_delay = {"fixed 5 ms": lambda: 5e6, "log-normal": lambda: 5e6 * seeded.lognormvariate(0.0, 0.5)}[kind]
-    real: list[float] = []
-    due: list[tuple[int, int, int, EchoProtocol]] = []
 
-    class Delayed(EchoProtocol):
-        def respond(self) -> None:
-            arrived = time.perf_counter_ns()
-            heappush(due, (arrived + int(next_delay()), arrived, id(self), self))
-            clock.set(due[0][0])
+def headless(folder: Path, environment: dict[str, str]) -> float:
+    """Mean requests/s over the cells of one run of the command line."""
+    events = folder / "events.jsonl"
+    command = [*program(folder), "run", "attached", "--events", str(events)]
+    done = subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=RUN_LIMIT_S, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"the headless run failed: {done.stderr}")
+    return mean_rps(events)
 
-    def answer_due() -> None:
-        while due and due[0][0] <= time.perf_counter_ns():
-            _, arrived, _, connection = heappop(due)
-            EchoProtocol.respond(connection)
-            real.append((time.perf_counter_ns() - arrived) / 1e6)
-        if due:
-            clock.set(due[0][0])
 
-    clock = alarm(asyncio.get_running_loop(), answer_due)
-    await serve(Delayed)
-    real.sort()
-    print(json.dumps([real[len(real) // 2], real[len(real) * 99 // 100]]))
+def in_terminal(folder: Path, environment: dict[str, str]) -> float:
+    """The same of one run in the terminal UI, whose recording it reads."""
+    before = set((folder / "data").rglob("*.jsonl"))
+    with terminal(program(folder), environment) as keys:
+        deadline = time.monotonic() + RUN_LIMIT_S
+        while time.monotonic() < deadline:
+            os.write(keys, b"1")
+            time.sleep(0.5)
+            for recording in set((folder / "data").rglob("*.jsonl")) - before:
+                if b'"RunFinished"' in recording.read_bytes():
+                    return mean_rps(recording)
+    raise SystemExit("the run in the terminal UI did not end")
+
+
+def program(folder: Path) -> list[str]:
+    return [sys.executable, "-P", "-m", "tui", "--config", str(folder / "tfserve.toml")]
+
+
+def mean_rps(recording: Path) -> float:
+    events = map(json.loads, recording.read_text().splitlines())
+    return statistics.mean(event["throughput_rps"] for event in events if event["event"] == "CellFinished")
 
 
 if __name__ == "__main__":

@@ -97,8 +97,7 @@ def _first_cause(failures: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def require_model(engine: Engine) -> None:
     """Raise ConfigError when we would have to serve a model that is not there."""
-    runtimes = {engine.settings.tf_serving.runtime, engine.settings.flask.runtime}
-    if runtimes != {"external"} and (problem := engine.model_problem()):
+    if problem := engine.model_problem():
         raise ConfigError(problem)
 
 
