@@ -59,23 +59,27 @@ class Core:
         self.pending_connects = 0
         self.waiting: deque[Client] = deque()
         self.connects = 0
-        self._outbox: list[tuple[Connection, bytes]] = []
+        self._answered: list[Connection] = []
         self.wanted_samples = 0
         self.samples: list[bytes] = []
 
-    def send_soon(self, connection: Connection, request: bytes) -> None:
-        """Send when all answers that are here by now have got their stamp: a send takes longer than a read, and with
-        many clients each answer would wait for the sends of those before it."""
-        self._outbox.append((connection, request))
-        if len(self._outbox) == 1:
-            self.loop.call_soon(self._send_all)
+    def go_on_soon(self, connection: Connection) -> None:
+        """Send the next request when all answers that are here by now have got their stamp: a send takes longer than a
+        read, and with many clients each answer would wait for the sends of those before it."""
+        self._answered.append(connection)
+        if len(self._answered) == 1:
+            self.loop.call_soon(self._go_on)
 
-    def _send_all(self) -> None:
-        for connection, request in self._outbox:
-            # One that was dropped meanwhile has nothing in flight; its descriptor may be another's by now.
-            if connection.start_ns:
-                connection.send(request)
-        self._outbox.clear()
+    def _go_on(self) -> None:
+        now = perf_counter_ns()
+        answered, self._answered = self._answered, []
+        for connection in answered:
+            request = self.rule.take(now)
+            if request is None:
+                connection.recognises = False
+                self.parked(connection.client)
+            else:
+                connection.client.send(request)
 
     def want_samples(self, number: int) -> None:
         """Keep the bodies of the next ``number`` good answers."""
@@ -97,7 +101,7 @@ class Core:
 class Connection(asyncio.Protocol):
     """One TCP connection. ``start_ns`` is 0 while nothing is in flight."""
 
-    __slots__ = ("_answer", "_core", "_descriptor", "_plain", "client", "memory", "start_ns", "transport")
+    __slots__ = ("_answer", "_core", "_descriptor", "client", "memory", "recognises", "start_ns", "transport")
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -106,7 +110,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self._core = client.core
         self._answer: Answer | None = None
-        self._plain = False
+        self.recognises = False
         """True when a whole good answer in one piece needs nothing but its time: closed loop, connection standing."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -134,18 +138,11 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """The next bytes of the answer; recognised at once when it repeats an earlier head."""
         memory = self.memory
-        if self._plain and len(data) == memory.size and data.startswith(memory.latest):
+        if self.recognises and self.start_ns and len(data) == memory.size and data.startswith(memory.latest):
             core = self._core
-            end = perf_counter_ns()
-            core.recorder.kept(end - self.start_ns)
-            request = core.rule.take(end)
-            if request is not None:
-                self.start_ns = end
-                core.send_soon(self, request)
-            else:
-                self.start_ns = 0
-                self._plain = False
-                core.parked(self.client)
+            core.recorder.kept(perf_counter_ns() - self.start_ns)
+            self.start_ns = 0
+            core.go_on_soon(self)
         else:
             self._read(data)
 
@@ -154,7 +151,7 @@ class Connection(asyncio.Protocol):
             # Bytes nobody asked for: a late or mad server. This connection is of no further use.
             self.client.drop()
             return
-        self._plain = False
+        self.recognises = False
         answer = self._answer
         if answer is None:
             answer = self._answer = Answer(self.memory, self.client.keep)
@@ -169,7 +166,7 @@ class Connection(asyncio.Protocol):
         self.start_ns = 0
         self._answer = None
         assert answer.head is not None
-        self._plain = self.client.answered(answer.head, answer.body, start, end)
+        self.recognises = self.client.answered(answer.head, answer.body, start, end)
 
     def eof_received(self) -> None:
         """The server closed its side: the end of an answer without a length, else of the connection."""

@@ -220,3 +220,17 @@ def test_a_body_file_that_cannot_be_read_is_explained(load: Load, tmp_path: Path
 def test_specs_that_cannot_be_run_are_explained(load: Load, settings: dict[str, object], why: str) -> None:
     with pytest.raises(LoadError, match=why):
         load("http://127.0.0.1:9/", **settings)
+
+
+def test_answers_nobody_asked_for_never_become_a_time(serve: Serve, load: Load) -> None:
+    async def twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await server.request(reader)
+            writer.write(OK)
+            await writer.drain()
+            writer.write(OK)
+
+    server = serve(twice)
+    result = load(server.url, requests=50, clients=2)
+    assert result.requests + sum(kinds(result).values()) == 50
+    assert set(kinds(result)) <= {"reset"}
