@@ -36,6 +36,7 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
 MANY, AT_ONCE = 10_000, 100
 MEMORY_AIM_MB = 700
+LOAD_BEFORE = os.getloadavg()[0]
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,8 @@ def measure(servers: tuple[Server, Server], folder: Path) -> int:
     drivers["engine"] = by_engine
     print(
         f"embedded against gunicorn + flask_serving ({FLASK_WORKERS} sync workers), {os.cpu_count()} cores,"
-        f" TF_ENABLE_ONEDNN_OPTS={os.environ['TF_ENABLE_ONEDNN_OPTS']}, {ROUNDS} rounds of {SECONDS:g} s"
+        f" TF_ENABLE_ONEDNN_OPTS={os.environ['TF_ENABLE_ONEDNN_OPTS']}, {ROUNDS} rounds of {SECONDS:g} s,"
+        f" load average before {LOAD_BEFORE:.2f}"
     )
     print(f"{'':<34} {'by':<7} {'embedded':>9} {'flask':>9}      ratio")
     verdicts = []

@@ -13,7 +13,7 @@ from serving_ctl.embedded.options import Options, help_text, read_options
 from serving_ctl.errors import Exit, MissingExtra, TfServeError
 
 _LEVEL_LETTERS = {"DEBUG": "D", "INFO": "I", "WARNING": "W", "ERROR": "E", "CRITICAL": "F"}
-_NEEDED = ("tensorflow", "tensorflow_serving", "orjson", "uvicorn")
+_NEEDED = ("tensorflow", "tensorflow_serving", "orjson", "httptools", "uvloop")
 _log = logging.getLogger("serving_ctl.embedded")
 
 

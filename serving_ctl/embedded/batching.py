@@ -11,15 +11,18 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from serving_ctl.embedded.config_files import BatchingParameters
 from serving_ctl.embedded.metrics import Metrics
-from serving_ctl.embedded.servable import Ran, Signature
 from serving_ctl.embedded.status import StatusError, invalid
 from serving_ctl.embedded.tensors import Tensor
+
+if TYPE_CHECKING:
+    from serving_ctl.embedded.servable import Ran, Signature
 
 
 @dataclass
@@ -33,6 +36,7 @@ class _Task:
 @dataclass
 class _Batch:
     signature: Signature
+    parameters: BatchingParameters
     due: float
     tasks: list[_Task] = field(default_factory=list)
     size: int = 0
@@ -45,26 +49,24 @@ class _Batch:
 class Batcher:
     """Collects runs of all signatures; ``close`` ends its threads."""
 
-    def __init__(self, parameters: BatchingParameters, metrics: Metrics, timeout_s: float | None) -> None:
-        """``timeout_s`` limits how long one request waits for its share; None: no limit."""
-        self._parameters = parameters
+    def __init__(self, threads: int, metrics: Metrics, timeout_s: float | None) -> None:
+        """``threads`` run batches; ``timeout_s`` limits how long one request waits for its share; None: no limit."""
         self._metrics = metrics
         self._timeout_s = timeout_s
         self._changed = threading.Condition()
         self._queues: dict[Signature, deque[_Batch]] = {}
         self._closed = False
         self._threads = [
-            threading.Thread(target=self._work, name=f"batch_{number}", daemon=True)
-            for number in range(parameters.num_batch_threads)
+            threading.Thread(target=self._work, name=f"batch_{number}", daemon=True) for number in range(threads)
         ]
         for thread in self._threads:
             thread.start()
 
-    def run(self, signature: Signature, tensors: dict[str, Tensor]) -> Ran:
+    def run(self, signature: Signature, tensors: dict[str, Tensor], parameters: BatchingParameters) -> Ran:
         """Run as part of a batch; StatusError if the task does not fit, the queue is full, or the run fails."""
-        task = _Task(tensors, _task_size(tensors, self._parameters.max_batch_size), time.perf_counter())
+        task = _Task(tensors, _task_size(tensors, parameters.max_batch_size), time.perf_counter())
         with self._changed:
-            self._enqueue(signature, task)
+            self._enqueue(signature, task, parameters)
             self._changed.notify()
         try:
             return task.done.result(self._timeout_s)
@@ -77,10 +79,10 @@ class Batcher:
             self._closed = True
             self._changed.notify_all()
 
-    def _enqueue(self, signature: Signature, task: _Task) -> None:
+    def _enqueue(self, signature: Signature, task: _Task, parameters: BatchingParameters) -> None:
         queue = self._queues.setdefault(signature, deque())
-        if not queue or queue[-1].size + task.size > self._parameters.max_batch_size:
-            if len(queue) >= self._parameters.max_enqueued_batches:
+        if not queue or queue[-1].size + task.size > parameters.max_batch_size:
+            if len(queue) >= parameters.max_enqueued_batches:
                 raise StatusError(
                     "UNAVAILABLE",
                     "The batch scheduling queue to which this task was submitted is full;"
@@ -88,9 +90,9 @@ class Batcher:
                 )
             if queue:
                 queue[-1].due = 0.0
-            queue.append(_Batch(signature, task.enqueued + self._parameters.batch_timeout_micros / 1e6))
+            queue.append(_Batch(signature, parameters, task.enqueued + parameters.batch_timeout_micros / 1e6))
         queue[-1].add(task)
-        if queue[-1].size == self._parameters.max_batch_size:
+        if queue[-1].size == parameters.max_batch_size:
             queue[-1].due = 0.0
 
     def _work(self) -> None:
@@ -120,10 +122,10 @@ class Batcher:
 
     def _run_batch(self, batch: _Batch) -> None:
         began = time.perf_counter()
-        padding = _padding(batch.size, self._parameters.allowed_batch_sizes)
+        padding = _padding(batch.size, batch.parameters.allowed_batch_sizes)
         sizes = [task.size for task in batch.tasks]
         try:
-            merged = _merge(batch.tasks, padding, pad=self._parameters.pad_variable_length_inputs)
+            merged = _merge(batch.tasks, padding, pad=batch.parameters.pad_variable_length_inputs)
             ran = batch.signature.run(merged)
             self._metrics.graph_run(ran.graph_s)
             shares = _split(ran.outputs, sizes, padding)
@@ -134,7 +136,7 @@ class Batcher:
             return
         self._metrics.batch([began - task.enqueued for task in batch.tasks], sizes, padding)
         for task, share in zip(batch.tasks, shares, strict=True):
-            task.done.set_result(Ran(share, ran.graph_s))
+            task.done.set_result(replace(ran, outputs=share))
 
 
 def _task_size(tensors: dict[str, Tensor], most: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
@@ -22,10 +23,11 @@ from serving_ctl.embedded.examples import (
     read_examples,
     regression_json,
 )
+from serving_ctl.embedded.exchange import NOT_TAKEN, Answer, Request
 from serving_ctl.embedded.metrics import Metrics
 from serving_ctl.embedded.model_json import metadata_json, status_json
 from serving_ctl.embedded.predict_json import read_document, read_tensors
-from serving_ctl.embedded.servable import Ran, Signature
+from serving_ctl.embedded.servable import Ran, Servable, Signature
 from serving_ctl.embedded.status import HTTP_STATUS, StatusError, invalid
 from serving_ctl.embedded.tensors import Tensor
 
@@ -35,24 +37,16 @@ _PREDICTION = re.compile(rf"/v1/models/(?P<model>[^/:]+){_VERSION}:(?P<call>clas
 _STATUS = re.compile(rf"/v1/models(?:/(?P<model>[^/:]+))?{_VERSION}(?:/(?P<metadata>metadata))?")
 _ANY_CASE_V1 = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _INT64_MAX = (1 << 63) - 1
+_LARGEST_UNPACKED = 100 * 1024 * 1024  # kMaxUncompressedBytes of the real server's gzip reader
+_BAD_METHODS = {"OPTIONS", "TRACE"}
 
 NOT_FOUND_PAGE = b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n</BODY></HTML>\n"
 
-Run = Callable[[Signature, dict[str, Tensor]], Ran]
+Run = Callable[[Servable, Signature, dict[str, Tensor]], Ran]
 _EXAMPLE_CALLS = {
     "classify": (check_classification, classification_json),
     "regress": (check_regression, regression_json),
 }
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What goes back: HTTP status, body, content type, and the Server-Timing value of a prediction."""
-
-    status: int
-    body: bytes
-    content_type: bytes = b"application/json"
-    timing: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -62,16 +56,25 @@ class _Result:
 
 
 class Handler:
-    """Answers requests from the catalog; ``run`` is how a signature is run (directly or through batching)."""
+    """Answers requests from the catalog; ``run`` is how a signature is run (directly or through batching).
 
-    def __init__(self, catalog: Catalog, metrics: Metrics, run: Run, metrics_path: str | None) -> None:
+    With ``cors`` a browser's OPTIONS is answered too; the headers it looks for go on every answer (``front.py``).
+    """
+
+    def __init__(
+        self, catalog: Catalog, metrics: Metrics, run: Run, *, metrics_path: str | None = None, cors: bool = False
+    ) -> None:
         self._catalog = catalog
         self._metrics = metrics
         self._run = run
         self._metrics_path = metrics_path
+        self._cors = cors
 
-    def answer(self, method: str, path: str, body: bytes) -> Answer:
-        """The answer to one request; never raises. ``path`` is the raw path, without the query."""
+    def answer(self, request: Request) -> Answer:
+        """The answer to one request; never raises."""
+        method, path = request.method, request.path
+        if method in _BAD_METHODS:
+            return replace(NOT_TAKEN, status=200) if self._cors and method == "OPTIONS" else NOT_TAKEN
         if path == self._metrics_path:
             return Answer(200, self._metrics.page().encode(), b"text/plain")
         if not _ANY_CASE_V1.fullmatch(path) and path != "/v1":
@@ -82,7 +85,7 @@ class Handler:
         api = (match["call"] if method == "POST" else "") if match else ""
         status = "OK"
         try:
-            result = self._result(method, path, match, model, body)
+            result = self._result(request, match, model)
             answer = Answer(200, result.body, timing=result.timing)
         except StatusError as error:
             status, answer = error.code, _error(error)
@@ -92,14 +95,15 @@ class Handler:
         self._metrics.request(model, api, status, time.perf_counter() - began)
         return answer
 
-    def _result(self, method: str, path: str, match: re.Match[str] | None, model: str, body: bytes) -> _Result:
-        if match is None or method not in ("GET", "POST"):
-            raise invalid(f"Malformed request: {method} {path}")
+    def _result(self, request: Request, match: re.Match[str] | None, model: str) -> _Result:
+        if match is None or request.method not in ("GET", "POST"):
+            raise invalid(f"Malformed request: {request.method} {request.path}")
         if not model:
             raise invalid("Missing model name in request.")
         address = _address(match, model)
-        if method == "GET":
+        if request.method == "GET":
             return self._metadata(address) if match["metadata"] else self._status(address)
+        body = _unpacked(request.body) if request.packed else request.body
         if match["call"] == "predict":
             return self._predict(address, body)
         return self._examples(address, body, match["call"])
@@ -125,7 +129,7 @@ class Handler:
         signature = servable.signature(document.signature)
         tensors, row = read_tensors(document, signature.dtypes)
         decoded = time.perf_counter()
-        ran = self._run(signature, tensors)
+        ran = self._run(servable, signature, tensors)
         inferred = time.perf_counter()
         self._metrics.run(address.model, "Predict", inferred - decoded)
         text = predict_json(ran.outputs, row)
@@ -141,11 +145,21 @@ class Handler:
         check, to_json = _EXAMPLE_CALLS[call]
         signature = servable.example_signature(document.signature, check)
         decoded = time.perf_counter()
-        ran = self._run(signature, {"inputs": serialized})
+        ran = self._run(servable, signature, {"inputs": serialized})
         inferred = time.perf_counter()
         self._metrics.run(address.model, call.capitalize(), inferred - decoded)
         text = to_json(ran.outputs, len(serialized))
         return _Result(text, _timing(decoded - began, ran.graph_s, time.perf_counter() - inferred))
+
+
+def _unpacked(body: bytes) -> bytes:
+    """What a gzip body holds; one that is broken or unpacks to too much counts as empty, as with the real server."""
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        data = unpacker.decompress(body, _LARGEST_UNPACKED)
+    except zlib.error:
+        return b""
+    return data if unpacker.eof else b""
 
 
 def _address(match: re.Match[str], model: str) -> Address:

@@ -21,8 +21,9 @@ _OWN_FLAGS = {
     "help": Flag("help", "bool", False, "Show this text."),
 }
 _HONOURED = [
-    "rest_api_host", "rest_api_port", "rest_api_num_threads", "rest_api_timeout_in_ms", "enable_batching",
-    "batching_parameters_file", "allow_version_labels_for_unavailable_models", "model_config_file",
+    "rest_api_host", "rest_api_port", "rest_api_num_threads", "rest_api_timeout_in_ms",
+    "rest_api_enable_cors_support", "enable_batching", "batching_parameters_file",
+    "enable_per_model_batching_parameters", "allow_version_labels_for_unavailable_models", "model_config_file",
     "model_config_file_poll_wait_seconds", "model_name", "model_base_path", "max_num_load_retries",
     "load_retry_interval_micros", "file_system_poll_wait_seconds", "tensorflow_session_parallelism",
     "tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism", "saved_model_tags", "enable_model_warmup",
@@ -38,8 +39,10 @@ class Options:
     rest_api_port: int
     rest_api_num_threads: int
     rest_api_timeout_in_ms: int
+    rest_api_enable_cors_support: bool
     enable_batching: bool
     batching_parameters_file: str
+    enable_per_model_batching_parameters: bool
     allow_version_labels_for_unavailable_models: bool
     model_config_file: str
     model_config_file_poll_wait_seconds: int

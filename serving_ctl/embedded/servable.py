@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
 from tensorflow.python.saved_model import loader_impl
 
+from serving_ctl.embedded.config_files import BatchingParameters
 from serving_ctl.embedded.status import StatusError, from_tensorflow, invalid
 from serving_ctl.embedded.tensors import Tensor
 
@@ -97,6 +98,7 @@ class Servable:
             raise invalid(str(error).splitlines()[0] if str(error) else type(error).__name__) from None
         self.version = version
         self.path = path
+        self.batching: BatchingParameters | None = None  # how its runs are batched, if they are
         self.definitions = {name: meta_graph.signature_def[name] for name in meta_graph.signature_def}
         self.signatures = {
             name: Signature(name, definition, session, settings.timeout_ms)

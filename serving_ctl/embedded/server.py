@@ -1,25 +1,27 @@
-"""The running server: its parts put together, the socket, the signals, the readiness lines.
+"""The running server: its parts put together, its order of start and end, the readiness lines.
 
-Models are loaded before the port opens, as with the real server. SIGTERM or SIGINT: requests under way are answered,
-then exit 0.
+Models are loaded before the port opens, as with the real server.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
+import math
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
-import uvicorn
+import uvloop
 
-from serving_ctl.embedded.app import App
 from serving_ctl.embedded.batching import Batcher
 from serving_ctl.embedded.catalog import Catalog, WatchSettings
-from serving_ctl.embedded.config_files import BatchingParameters
+from serving_ctl.embedded.config_files import BatchingParameters, read_own_batching
+from serving_ctl.embedded.connection import Limits
+from serving_ctl.embedded.front import Front
 from serving_ctl.embedded.handler import Handler
 from serving_ctl.embedded.metrics import Metrics
 from serving_ctl.embedded.options import Options
@@ -30,20 +32,7 @@ from serving_ctl.embedded.versions import Retries
 from serving_ctl.embedded.warmup import warm_up
 
 _log = logging.getLogger(__name__)
-_BACKLOG = 4096
-_DRAIN_S = 30  # how long requests under way may take after SIGTERM
-_IDLE_S = 60  # how long a kept-alive connection may stay silent
-
-
-class _Listening(uvicorn.Server):
-    """uvicorn's server, which also says that it is ready in the real server's words."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept, then print the two lines a readiness parser waits for."""
-        await super().startup(sockets)
-        assert sockets
-        _log.info("Exporting HTTP/REST API at:localhost:%d ...", sockets[0].getsockname()[1])
-        _log.info("NET_LOG: Entering the event loop ...")
+_IDLE_S = 60  # how long a kept-alive connection may stay silent, and a client read nothing of its answer
 
 
 class EmbeddedServer:
@@ -55,9 +44,19 @@ class EmbeddedServer:
         self._metrics = Metrics()
         self._settings = _session_settings(options)
         self._catalog = Catalog(configured.models, self._load, _watch_settings(options))
-        self._handler = Handler(self._catalog, self._metrics, self._run, configured.metrics_path)
-        self._batcher = self._batched(configured.batching)
-        self._uvicorn: _Listening | None = None
+        self._timeout_s = max(options.rest_api_timeout_in_ms, 0) / 1e3 or None
+        self._batching = configured.batching
+        self._batcher = self._new_batcher()
+        self._threads = ThreadPoolExecutor(options.rest_api_num_threads, "rest")
+        cors = options.rest_api_enable_cors_support
+        handler = Handler(self._catalog, self._metrics, self._run, metrics_path=configured.metrics_path, cors=cors)
+        self._front = Front(
+            handler.answer,
+            self._threads,
+            limits=Limits(request_s=self._timeout_s or math.inf, idle_s=_IDLE_S),
+            waits_for_others=self._batcher is not None,
+            cors=cors,
+        )
 
     def run(self, listener: socket.socket) -> None:
         """Load the models, then serve on ``listener`` (bound, not yet listening) until a signal comes.
@@ -71,52 +70,49 @@ class EmbeddedServer:
             if self._catalog.wait_until_loaded():
                 gc.collect()
                 gc.freeze()  # TensorFlow's million objects never again cost a request a full collection
-                listener.listen(_BACKLOG)
-                self._serve(listener)
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    runner.run(self._front.serve(listener, lambda: _say_ready(listener)))
         finally:
             self._catalog.stop()
+            self._threads.shutdown()
             if self._batcher is not None:
                 self._batcher.close()
 
-    def _serve(self, listener: socket.socket) -> None:
-        with ThreadPoolExecutor(self._options.rest_api_num_threads, "rest") as threads:
-            app = App(self._handler, threads, self._alone)
-            config = uvicorn.Config(
-                app, loop="uvloop", http="httptools", ws="none", lifespan="off", interface="asgi3", log_config=None,
-                access_log=False, server_header=False, backlog=_BACKLOG, timeout_keep_alive=_IDLE_S,
-                timeout_graceful_shutdown=_DRAIN_S,
-            )  # fmt: skip
-            self._uvicorn = _Listening(config)
-            self._uvicorn.run([listener])
-
-    def _alone(self) -> bool:
-        """Whether no other request is being worked on; with batching, requests wait for others and never are."""
-        assert self._uvicorn is not None
-        return self._batcher is None and len(self._uvicorn.server_state.tasks) <= 1
-
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        """Before uvicorn runs, this ends the wait for the models; afterwards uvicorn takes the signals itself."""
+        """Until ``Front`` takes signals itself: end the wait for the models."""
         self._catalog.stop()
+        self._front.stop()
 
-    def _batched(self, parameters: BatchingParameters | None) -> Batcher | None:
-        if parameters is None:
+    def _new_batcher(self) -> Batcher | None:
+        if self._batching is None:
             return None
-        timeout_ms = self._options.rest_api_timeout_in_ms
-        return Batcher(parameters, self._metrics, timeout_ms / 1e3 if timeout_ms > 0 else None)
+        return Batcher(self._batching.num_batch_threads, self._metrics, self._timeout_s)
 
     def _load(self, model: str, version: int, path: Path) -> Servable:
         servable = Servable(path, version, self._settings)
+        servable.batching = self._batching_of(path)
         if self._options.enable_model_warmup:
             records = warm_up(servable, max(self._options.num_request_iterations_for_warmup, 1))
             self._metrics.warmup(model, records)
         return servable
 
-    def _run(self, signature: Signature, tensors: dict[str, Tensor]) -> Ran:
-        if self._batcher is not None:
-            return self._batcher.run(signature, tensors)
+    def _batching_of(self, path: Path) -> BatchingParameters | None:
+        if self._batching is not None and self._options.enable_per_model_batching_parameters:
+            return read_own_batching(path)
+        return self._batching
+
+    def _run(self, servable: Servable, signature: Signature, tensors: dict[str, Tensor]) -> Ran:
+        if self._batcher is not None and servable.batching is not None:
+            return self._batcher.run(signature, tensors, servable.batching)
         ran = signature.run(tensors)
         self._metrics.graph_run(ran.graph_s)
         return ran
+
+
+def _say_ready(listener: socket.socket) -> None:
+    """The two lines a readiness parser waits for, in the real server's words."""
+    _log.info("Exporting HTTP/REST API at:localhost:%d ...", listener.getsockname()[1])
+    _log.info("NET_LOG: Entering the event loop ...")
 
 
 def _session_settings(options: Options) -> SessionSettings:

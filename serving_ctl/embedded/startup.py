@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import resource
 import socket
 import sys
@@ -70,7 +69,7 @@ def _configured(options: Options) -> Configured:
     return Configured(
         models,
         read_metrics_path(monitoring) if monitoring else None,
-        read_batching(batching, os.cpu_count() or 1) if options.enable_batching else None,
+        read_batching(batching) if options.enable_batching else None,
     )
 
 

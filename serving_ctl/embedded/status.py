@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 # Code -> HTTP status as TensorFlow Serving maps it; the names are those of tensorflow/core/protobuf/error_codes.proto.
 HTTP_STATUS = {
     "OK": 200,
@@ -30,6 +32,10 @@ _CODE_NAMES = [
 ]  # fmt: skip
 
 
+# What eager execution puts around the message of the operation that failed.
+_EAGER_NOTES = re.compile(r"\{\{function_node __wrapped__\S+\}\} | \[Op:\w+\] name: \Z")
+
+
 class StatusError(Exception):
     """A request or a load that cannot be answered; ``str()`` reads ``CODE: message`` like TensorFlow's own."""
 
@@ -50,8 +56,8 @@ def invalid(message: str) -> StatusError:
 
 
 def from_tensorflow(error: Exception) -> StatusError:
-    """What TensorFlow raised, as a status: its own code, its message without Python's notes about the graph."""
+    """What TensorFlow raised, as a status: its own code, its message without Python's notes about the graph or call."""
     number = getattr(error, "error_code", None)
     message = str(getattr(error, "message", error)).split("\n\nOriginal stack trace", 1)[0]
     code = _CODE_NAMES[number] if isinstance(number, int) and 0 < number < len(_CODE_NAMES) else "UNKNOWN"
-    return StatusError(code, message)
+    return StatusError(code, _EAGER_NOTES.sub("", message))

@@ -61,7 +61,7 @@ def _replay(servable: Servable, signature: str, tensors: dict[str, Tensor]) -> N
 
 def _records(path: Path) -> Iterator[bytes]:
     try:
-        yield from tf.compat.v1.io.tf_record_iterator(str(path))
+        yield from tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
     except tf.errors.OpError as error:
         raise from_tensorflow(error) from None
 

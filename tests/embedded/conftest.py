@@ -143,6 +143,12 @@ def server(golden: Path, monitoring: Path, tmp_path_factory: pytest.TempPathFact
         running.stop()
 
 
+@pytest.fixture(scope="session")
+def embedded_process() -> type[Embedded]:
+    """Starts a server: ``embedded_process(flags, log)``; who starts it stops it."""
+    return Embedded
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Embedded]]:
     """Start a server with these flags; all are stopped when the test ends."""

@@ -101,6 +101,10 @@ def test_a_port_in_use_is_one_line_and_exit_1(server: Any) -> None:
     [
         (None, "Failed to start server. Error: NOT_FOUND: "),
         ('model_config_list { config { base_pth: "x" } }', "Failed to start server. Error: INVALID_ARGUMENT: "),
+        (
+            'model_config_list { config { base_pth: "x" } }',
+            'Message type "tensorflow.serving.ModelConfig" has no field named "base_pth"',
+        ),
         ('model_config_list { config { name: "m" base_path: "m" } }', "Expected model m to have an absolute path"),
     ],
 )

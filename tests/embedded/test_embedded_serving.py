@@ -12,7 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from serving_ctl.api.prometheus import parse_scrape
+from serving_ctl.embedded.batching import _merge, _Task
+from serving_ctl.embedded.config_files import read_batching
+from serving_ctl.embedded.status import StatusError
 
 SERVING = ":tensorflow:serving:"
 METRICS = "/monitoring/prometheus/metrics"
@@ -49,6 +55,10 @@ def test_what_is_counted(server: Any) -> None:
     assert grown == {latency: 3, polls: 1, runs: 3, fine: 4, wrong: 1, graph: 3}
     total, ran = latency.replace("_count", "_sum"), runs.replace("_count", "_sum")
     assert after[total] - before.get(total, 0) >= after[ran] - before.get(ran, 0) > 0
+    page = server.send("GET", METRICS).text
+    scrape = parse_scrape(page, "text")
+    assert (scrape.requests, scrape.runs, scrape.graph_runs) == (after[latency], after[runs], after[graph])
+    assert scrape.request_us >= scrape.run_us > 0 < scrape.graph_us
     assert after[":tensorflow:core:graph_run_time_usecs{}"] > before.get(":tensorflow:core:graph_run_time_usecs{}", 0)
     assert after[latency.replace("_count{", "_bucket{").replace("}", ',le="+Inf"}')] == after[latency]
 
@@ -109,6 +119,56 @@ def test_batching(start: Callable[..., Any], golden: Path, monitoring: Path, tmp
     assert "currently there are 1 batches enqueued" in full[0].text
 
 
+def test_a_model_may_bring_its_own_batching_parameters(start: Callable[..., Any], golden: Path, tmp_path: Path) -> None:
+    """With the flag, a model without parameters of its own is not batched at all."""
+    for name in ("own", "none"):
+        shutil.copytree(golden / "half_plus_two" / "1", tmp_path / name / "1")
+    (tmp_path / "own" / "1" / "batching_params.pbtxt").write_text("max_batch_size { value: 2 }")
+    (tmp_path / "batching").write_text("max_batch_size { value: 8 } num_batch_threads { value: 1 }")
+    entries = [f'config {{ name: "{name}" base_path: "{tmp_path / name}" }}' for name in ("own", "none")]
+    (tmp_path / "models").write_text(f"model_config_list {{ {' '.join(entries)} }}")
+    server = start(
+        f"--model_config_file={tmp_path / 'models'}",
+        "--enable_batching",
+        f"--batching_parameters_file={tmp_path / 'batching'}",
+        "--enable_per_model_batching_parameters",
+    ).ready()
+    refused = server.predict("own", '{"instances": [1.0, 2.0, 3.0]}')
+    assert refused.status == 400
+    assert json.loads(refused.body)["error"] == "Task size 3 is larger than maximum input batch size 2"
+    assert json.loads(server.predict("own", '{"instances": [1.0, 2.0]}').body) == {"predictions": [2.5, 3.0]}
+    assert server.predict("none", json.dumps({"instances": [1.0] * 9})).status == 200
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        (
+            "max_batch_size { value: 8 } allowed_batch_sizes: 4",
+            "Last entry in allowed_batch_sizes must match max_batch_size; last entry was 4; expected 8",
+        ),
+        ("max_batch_size { value: 8 } allowed_batch_sizes: [4, 2, 8]", "must be monotonically increasing"),
+        ("max_batch: 3", 'Message type "tensorflow.serving.BatchingParameters" has no field named "max_batch"'),
+    ],
+)
+def test_batching_parameters_that_cannot_be_used(tmp_path: Path, parameters: str, words: str) -> None:
+    path = tmp_path / "batching"
+    path.write_text(parameters)
+    with pytest.raises(StatusError, match=words):
+        read_batching(str(path))
+
+
+def test_rows_of_different_lengths_are_padded_only_when_asked() -> None:
+    rows = {"x": [np.ones((2, 1), np.float32), np.ones((1, 3), np.float32)]}
+    rows["s"] = [np.full(part.shape, b"a", object) for part in rows["x"]]
+    tasks = [_Task({name: parts[index] for name, parts in rows.items()}, 2 - index, 0.0) for index in (0, 1)]
+    merged = _merge(tasks, 1, pad=True)
+    assert merged["x"].tolist() == [[1, 0, 0], [1, 0, 0], [1, 1, 1], [1, 0, 0]]
+    assert merged["s"].tolist()[1:3] == [[b"a", b"", b""], [b"a", b"a", b"a"]]
+    with pytest.raises(StatusError, match="have different shapes and padding is turned off"):
+        _merge(tasks, 0, pad=False)
+
+
 WRITE_WARMUP = """
 import sys
 import tensorflow as tf
@@ -139,8 +199,16 @@ def test_warmup(start: Callable[..., Any], golden: Path, monitoring: Path, tmp_p
     ).ready()
     assert "Number of warmup records read: 3." in server.log
     assert samples(server)[SERVING + 'model_warmup_records_read{model_name="half_plus_two"}'] == 3
+    assert "deprecated" not in server.log
     (tmp_path / "2").rename(base / "2")
     server.wait_for(lambda: "version: 2} cannot be loaded: INVALID_ARGUMENT" in server.log, "a bad warm-up request")
+    shutil.copytree(base / "1", tmp_path / "3")
+    requests = tmp_path / "3" / "assets.extra" / "tf_serving_warmup_requests"
+    requests.write_bytes(requests.read_bytes()[:-5])
+    (tmp_path / "3").rename(base / "3")
+    cut = "version: 3} cannot be loaded: DATA_LOSS: truncated record at "
+    server.wait_for(lambda: cut in server.log, "a damaged warm-up file")
+    assert "IteratorGetNext" not in server.log
     assert server.predict("half_plus_two", '{"instances": [4.0]}').text.count("4.0") == 1
 
 

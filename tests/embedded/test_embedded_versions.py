@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from serving_ctl.embedded.catalog import Catalog, WatchSettings
-from serving_ctl.embedded.config_files import ModelConfig
+from serving_ctl.embedded.config_files import ModelConfig, read_models
 from serving_ctl.embedded.status import StatusError
 
 MOVES: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "data" / "version-moves.json").read_text())
@@ -131,6 +131,22 @@ def test_labels_wait_for_available_versions_unless_allowed() -> None:
     with pytest.raises(StatusError, match="FAILED_PRECONDITION: Request to assign label to version 2 of model a"):
         Catalog(read, load, WatchSettings())
     assert Catalog(read, load, WatchSettings(labels_for_unavailable=True)).model("a") is not None
+
+
+@pytest.mark.parametrize(
+    ("policy", "chosen"),
+    [
+        ("", {12}),
+        ("model_version_policy { latest { num_versions: 2 } }", {7, 12}),
+        ("model_version_policy { all {} }", {1, 7, 12}),
+        ("model_version_policy { specific { versions: 1 versions: 7 versions: 8 } }", {1, 7}),
+    ],
+)
+def test_policies(tmp_path: Path, policy: str, chosen: set[int]) -> None:
+    path = tmp_path / "models.config"
+    path.write_text(f"model_config_list {{ {config('a', tmp_path, policy)} }}")
+    (model,) = read_models(str(path))
+    assert model.policy.choose({version: tmp_path / str(version) for version in (7, 12, 1)}) == chosen
 
 
 def test_unknown_label(server: Any) -> None:
