@@ -26,6 +26,10 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     ceiling_rps: float
     floor_ms: float
     """p50 of the request time (open loop: response time)."""
+    cpu_us: float
+    """CPU of the load processes a request."""
+    memory_mb: float
+    """Peak memory of a load process."""
 
 
 async def calibrate(spec: LoadSpec, *, processes: int = 1, seconds: float = 0.5) -> Calibration:
@@ -47,7 +51,12 @@ async def calibrate(spec: LoadSpec, *, processes: int = 1, seconds: float = 0.5)
     floor = shown_quantile_ms(result.latency, 0.5)
     if floor is None:
         raise LoadError("the calibration got no answers from the built-in server; see the log, then try again")
-    return Calibration(ceiling_rps=result.throughput_rps, floor_ms=floor)
+    return Calibration(
+        ceiling_rps=result.throughput_rps,
+        floor_ms=floor,
+        cpu_us=result.client.cpu_s / result.requests * 1e6,
+        memory_mb=result.client.peak_rss_mb,
+    )
 
 
 def mark_client_bound(result: LoadResult, calibration: Calibration) -> LoadResult:

@@ -16,6 +16,9 @@ from serving_ctl.load.limits import die_with_parent, raise_file_limit
 
 _BODY = b'{"predictions": [[0.5, 0.5]]}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
+LAST_ANSWER = ANSWER.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+CLOSE = ("Connection", "close")
+"""The header of a request after whose answer the server closes, as a server without keep-alive does."""
 BACKLOG = 4096
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _MOST_CONNECTIONS = 10_000
@@ -27,6 +30,8 @@ class EchoProtocol(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport: asyncio.Transport
         self._pending = b""
+        self.closes: bool | None = None
+        """None until the first request has said it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -35,13 +40,19 @@ class EchoProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer every request that is now complete."""
         self._pending += data
+        if self.closes is None:
+            self.closes = b"\r\nConnection: close\r\n" in data
         while (size := _request_size(self._pending)) is not None and size <= len(self._pending):
             self._pending = self._pending[size:]
             self.respond()
 
     def respond(self) -> None:
         """Answer one request."""
-        self.transport.write(ANSWER)
+        if self.closes:
+            self.transport.write(LAST_ANSWER)
+            self.transport.close()
+        else:
+            self.transport.write(ANSWER)
 
 
 def _request_size(data: bytes) -> int | None:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from serving_ctl.errors import LoadError
 
-_SPARE_FILES = 256
+SPARE_FILES = 256
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _PR_SET_PDEATHSIG = 1
 
 
 def raise_file_limit(clients: int) -> None:
     """Raise RLIMIT_NOFILE's soft limit to ``clients`` + 256. Raises LoadError when the hard limit is lower."""
-    needed = clients + _SPARE_FILES
+    needed = clients + SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return
@@ -32,14 +32,20 @@ def raise_file_limit(clients: int) -> None:
 
 def check_ports(clients: int) -> None:
     """Raise LoadError when there are fewer ephemeral ports than ``clients`` (known on Linux only)."""
-    if not _PORT_RANGE.exists():
-        return
-    low, high = map(int, _PORT_RANGE.read_text().split())
-    if high - low + 1 < clients:
+    ports = ephemeral_ports()
+    if ports is not None and len(ports) < clients:
         raise LoadError(
-            f"{clients} clients need as many ports, but the system has {high - low + 1} ({low}–{high}); "
+            f"{clients} clients need as many ports, but the system has {len(ports)} ({ports[0]}–{ports[-1]}); "
             "use fewer clients or widen net.ipv4.ip_local_port_range"
         )
+
+
+def ephemeral_ports() -> range | None:
+    """The ports that connects are made from, for each address of a server; None where it is not known."""
+    if not _PORT_RANGE.exists():
+        return None
+    low, high = map(int, _PORT_RANGE.read_text().split())
+    return range(low, high + 1)
 
 
 def die_with_parent(parent: int) -> None:

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from serving_ctl.bench.presets import PROFILES, choose_preset, load_presets
+from serving_ctl.bench.plan import make_plan
+from serving_ctl.bench.presets import (
+    PROFILES,
+    LadderTable,
+    Preset,
+    choose_preset,
+    load_presets,
+    named_ladders,
+    settings_for,
+)
+from serving_ctl.config import BenchSettings, FlaskSettings, Settings
 from serving_ctl.errors import ConfigError
 
 GOOD = 'title = "T"\nladders = [{ kind = "batch", sizes = [1, 10] }]\n'
@@ -151,3 +161,59 @@ def test_a_preset_like_none_names_all(user):
 def test_a_known_preset_is_chosen(user):
     found = load_presets()
     assert choose_preset(found, "full") is found["full"]
+
+
+class TestWhatAPresetWantsOtherwise:
+    def test_of_flask_and_of_tf_serving(self, user):
+        settings = Settings(flask=FlaskSettings(workers=7, threads=2))
+        wanted = settings_for(load_presets()["flask-gthread"], settings)
+        assert (wanted.flask.worker_class, wanted.flask.threads, wanted.flask.workers) == ("gthread", 4, 7)
+        assert wanted.tf_serving == settings.tf_serving
+        assert settings_for(load_presets()["tf-serving-batching"], settings).tf_serving.batching
+        assert settings_for(load_presets()["batch-small"], settings) == settings
+
+    @pytest.mark.parametrize(
+        ("line", "words"),
+        [
+            ('flask = { worker-clas = "sync" }', "did you mean 'worker-class'"),
+            ('flask = { worker-class = "gevent" }', "flask"),
+            ("flask = { threads = -1 }", "flask.threads"),
+            ("tf-serving = { batching = 3 }", "tf-serving.batching"),
+        ],
+    )
+    def test_a_wrong_one_is_named(self, user, line, words):
+        assert words in refusal(user, f"[mine]\n{GOOD}{line}\n")
+
+    def test_the_two_of_batching_measure_the_same(self, user):
+        found = load_presets()
+        assert found["tf-serving-batching"].ladders == found["tf-serving-no-batching"].ladders
+
+    def test_each_ladder_has_its_form(self, user):
+        ladders = named_ladders("json-forms", load_presets()["json-forms"])
+        assert [(one.name, one.form, one.gzip) for one in ladders] == [
+            ("row", "row", False),
+            ("column", "column", False),
+            ("row-gzip", "row", True),
+        ]
+
+    def test_a_ladder_without_a_form_has_the_preset_s(self, user):
+        (user / "presets.toml").write_text(f'[mine]\n{GOOD}form = "column"\ngzip = true\n')
+        (ladder,) = named_ladders("mine", load_presets()["mine"])
+        assert (ladder.form, ladder.gzip) == ("column", True)
+
+    def test_a_search_is_a_ladder_of_limits(self, user):
+        found = load_presets()["find-limit"]
+        assert [ladder.kind for ladder in found.ladders] == ["rate-limit", "client-limit"]
+        plan = make_plan("find-limit", found, BenchSettings())
+        assert plan.cells == 2 * plan.rounds * 2
+        assert plan.expected_s > 60
+        assert plan.expected_requests > 3000 * plan.cells
+
+
+def test_expected_requests_and_memory_grow_with_what_is_measured():
+    def plan(*sizes: int, kind: str = "batch"):
+        return make_plan("t", Preset(title="T", ladders=(LadderTable(kind=kind, sizes=sizes),)), BenchSettings())
+
+    assert plan(1, 2).expected_requests > plan(1).expected_requests
+    assert plan(1, 1000, kind="concurrency").expected_requests >= 2 * 4 * 1000
+    assert plan(10_000).expected_memory_mb(4) > plan(1).expected_memory_mb(4) > plan(1).expected_memory_mb(1)

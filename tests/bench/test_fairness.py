@@ -160,7 +160,7 @@ def test_threads_and_workers_are_as_set():
 
 
 def test_the_json_form_is_the_plan_s():
-    column = msgspec.structs.replace(make_plan("mine", PRESET, BenchSettings()), form="column")
+    column = make_plan("mine", msgspec.structs.replace(PRESET, form="column"), BenchSettings())
     subjects = (subject("tf-serving", "docker"), subject("flask", "gunicorn"))
     facts = by_key(fairness_facts(subjects, Settings(), column, Parity(bodies=5), DIGEST))
     assert "inputs" in facts["JSON form"].text

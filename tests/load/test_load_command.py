@@ -92,10 +92,10 @@ def test_calibration_gives_ceiling_and_floor_and_marks_what_is_near_it(serve: Se
     assert found.ceiling_rps > 0
     assert found.floor_ms > 0
     result = load(serve().url, requests=20)
-    near = Calibration(ceiling_rps=1, floor_ms=1e6)
+    near = Calibration(ceiling_rps=1, floor_ms=1e6, cpu_us=1, memory_mb=1)
     assert mark_client_bound(result, near).flags == (*result.flags, "CLIENT-BOUND")
     assert mark_client_bound(mark_client_bound(result, near), near).flags.count("CLIENT-BOUND") == 1
-    assert mark_client_bound(result, Calibration(ceiling_rps=1, floor_ms=1e-6)) == result
+    assert mark_client_bound(result, Calibration(ceiling_rps=1, floor_ms=1e-6, cpu_us=1, memory_mb=1)) == result
 
 
 @pytest.mark.parametrize("kind", [LoopAlarm, alarm])

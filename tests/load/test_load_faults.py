@@ -233,4 +233,4 @@ def test_answers_nobody_asked_for_never_become_a_time(serve: Serve, load: Load) 
     server = serve(twice)
     result = load(server.url, requests=50, clients=2)
     assert result.requests + sum(kinds(result).values()) == 50
-    assert set(kinds(result)) <= {"reset"}
+    assert set(kinds(result)) <= {"reset", "bad body"}
