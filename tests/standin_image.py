@@ -6,6 +6,7 @@ It has the real image's entry point, paths and variables; its tensorflow_model_s
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from pathlib import Path
 
 import docker
 
-REPOSITORY, TAG = "tfserve-tui-test/serving", "standin"
+# A tag for each process: test runs at the same time on one engine do not see each other's containers.
+REPOSITORY, TAG = "tfserve-tui-test/serving", f"standin-{os.getpid()}"
 IMAGE = f"{REPOSITORY}:{TAG}"
 SERVER = Path(__file__).parent / "servers" / "standin_server.py"
 ENTRY_POINT = """#!/bin/sh

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from types import TracebackType
+import os
+import ssl
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 import httpx
 import msgspec
 
-from serving_ctl.errors import ServerAnswerError
+from serving_ctl.config import TF_SERVING, Settings
+from serving_ctl.errors import ConfigError, ServerAnswerError
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 CONTROL_TIMEOUT_S = 5.0
@@ -23,14 +27,45 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
+def external_headers(settings: Settings, server: str, runtime: str) -> dict[str, str]:
+    """The headers that every request to ``server`` carries: those of an external one, ``env:NAME`` looked up.
+
+    Raises ConfigError naming the variable that is not set; a value is in no text of ours.
+    """
+    if runtime != "external":
+        return {}
+    table = settings.tf_serving if server == TF_SERVING else settings.flask
+    return {name: _header_value(server, name, value) for name, value in table.headers.items()}
+
+
+def _header_value(server: str, name: str, value: str) -> str:
+    variable = value.removeprefix("env:")
+    found = os.environ.get(variable, "") if variable != value else value
+    if not found:
+        raise ConfigError(f"[{server}] headers: {name} is taken from the environment variable {variable}: set it.")
+    if not (found.isascii() and found.isprintable()):
+        raise ConfigError(f"[{server}] headers: the value of {name} cannot be sent: use printable ASCII.")
+    return found
+
+
 class ModelClient:
     """Asks one server about one model. Use as an async context manager."""
 
-    def __init__(self, base_url: str, model: str, *, timeout_s: float = CONTROL_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        timeout_s: float = CONTROL_TIMEOUT_S,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.base_url = base_url.rstrip("/")
         self.model = model
+        self.headers = dict(headers)
+        # The system's certificates (or SSL_CERT_FILE); reading them takes 25 ms, which plain HTTP need not wait for.
+        verify = ssl.create_default_context() if base_url.startswith("https:") else False
         # A control request never goes through a proxy that the environment names: it would reach another machine.
-        self._http = httpx.AsyncClient(timeout=timeout_s, trust_env=False)
+        self._http = httpx.AsyncClient(timeout=timeout_s, trust_env=False, verify=verify, headers=self.headers)
 
     async def __aenter__(self) -> Self:
         return self

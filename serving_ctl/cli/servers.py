@@ -8,14 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
+from serving_ctl import formatting
+from serving_ctl.cli.parts import CPU_WINDOW_S
 from serving_ctl.cli.session import RUNTIMES, SERVERS, StateTalk, print_data, require_model, server_line, with_engine
 from serving_ctl.config import TF_SERVING
 from serving_ctl.errors import Exit, ServerStartError
-from serving_ctl.events import ServerState
+from serving_ctl.events import Event, ServerSampled, ServerState
 
 if TYPE_CHECKING:
     from serving_ctl.engine import Engine
+
+
+ALIVE = {ServerState.READY, ServerState.DEGRADED}
 
 
 def _server_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,17 +33,35 @@ def _server_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--runtime", type=click.Choice(RUNTIMES), help="How tf-serving is run [default: settings].")
 @click.option("--pull", is_flag=True, help="Let docker pull the image when it is absent.")
 @click.option("--timeout", type=click.FloatRange(min=1), help="Seconds until each server must be ready.")
+@click.option("--restart", is_flag=True, help="Stop first what runs already.")
+@click.option("--print-command", is_flag=True, help="Print the `docker run` line of tf-serving and start nothing.")
 @click.pass_obj
-def up(config: Path | None, servers: tuple[str, ...], runtime: str | None, pull: bool, timeout: float | None) -> int:
+def up(
+    config: Path | None,
+    servers: tuple[str, ...],
+    runtime: str | None,
+    pull: bool,
+    timeout: float | None,
+    restart: bool,
+    print_command: bool,
+) -> int:
     """Start one or both servers and wait until they predict."""
+
+    async def start(engine: Engine, server: str) -> None:
+        if restart:
+            await engine.stop(server)
+        own = runtime if server == TF_SERVING else None
+        await engine.start(server, runtime=own, pull=pull, timeout_s=timeout)
 
     async def work(engine: Engine) -> int:
         await engine.open()
+        if print_command:
+            print_data(engine.docker_command())
+            return Exit.DONE
         require_model(engine)
         async with asyncio.TaskGroup() as group:
             for server in servers or SERVERS:
-                own = runtime if server == TF_SERVING else None
-                group.create_task(engine.start(server, runtime=own, pull=pull, timeout_s=timeout))
+                group.create_task(start(engine, server))
         for server in servers or SERVERS:
             click.echo(server_line(engine.current(server)))
         return Exit.DONE
@@ -65,15 +89,34 @@ def down(config: Path | None, servers: tuple[str, ...]) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def status(config: Path | None, as_json: bool) -> int:
-    """Say which servers run; exit code 3 unless both are ready."""
+    """Say which servers run and what they use; exit code 3 unless both are ready."""
+    usage: dict[str, ServerSampled] = {}
+
+    def hear(event: Event) -> None:
+        if isinstance(event, ServerSampled):
+            usage[event.server] = event
 
     async def work(engine: Engine) -> int:
         await engine.open()
+        await engine.sample()
+        if any(engine.current(server).state in ALIVE for server in SERVERS):
+            await asyncio.sleep(CPU_WINDOW_S)
+            await engine.sample()
         states = [engine.current(server) for server in SERVERS]
-        print_data(states if as_json else "\n".join(server_line(state) for state in states))
+        if as_json:
+            print_data([msgspec.to_builtins(state) | {"usage": usage.get(state.server)} for state in states])
+        else:
+            print_data("\n".join(server_line(state) + _usage_words(usage.get(state.server)) for state in states))
         return Exit.DONE if all(state.state is ServerState.READY for state in states) else Exit.NOT_STARTED
 
-    return with_engine(config, work)
+    return with_engine(config, work, hear)
+
+
+def _usage_words(usage: ServerSampled | None) -> str:
+    if usage is None:
+        return ""
+    processes = "1 process" if usage.processes == 1 else f"{usage.processes} processes"
+    return f"  {formatting.percent(usage.cpu_percent)} CPU, {formatting.memory(usage.memory_mb)}, {processes}"
 
 
 @click.command()

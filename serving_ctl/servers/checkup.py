@@ -20,6 +20,8 @@ import msgspec
 from serving_ctl.config import FLASK, TF_SERVING, Settings, config_file
 from serving_ctl.errors import ServerStartError, TfServeError
 from serving_ctl.events import ServerChanged
+from serving_ctl.servers.choose import choose_serving, own_flags
+from serving_ctl.servers.chosen_flags import batching_maximum, check_flags, flags_in_force
 from serving_ctl.servers.configs import KINDS, read
 from serving_ctl.servers.docker import Engine, EngineError
 from serving_ctl.servers.ports import require_free
@@ -28,7 +30,8 @@ from serving_ctl.servers.state import ALIVE
 
 SPARE_FILES = 256  # R13: descriptors beside the connections of a load worker
 LOW_DISK_BYTES = 500_000_000
-LOCAL_MODULES = ("tensorflow", "flask", "gunicorn", "orjson", "uvicorn")
+CPU_INFO = Path("/proc/cpuinfo")
+LOCAL_MODULES = ("tensorflow", "flask", "gunicorn", "orjson")
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,11 +44,12 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def examine(
-    settings: Settings, engine: Engine, folder: Path, current: Callable[[str], ServerChanged], clients: int
+    settings: Settings, engine: Engine, folder: Path, current: Callable[[str], ServerChanged], clients: int, batch: int
 ) -> tuple[Finding, ...]:
-    """Look at everything a start needs; ``clients`` is the highest number of connections of the presets."""
+    """Look at everything a start needs; ``clients`` and ``batch`` are the largest numbers of the presets."""
     return (
         await _docker(settings, engine),
+        *(await _flags(settings, engine, folder, batch)),
         _native(settings),
         _local(),
         _processor(),
@@ -66,11 +70,34 @@ async def _docker(settings: Settings, engine: Engine) -> Finding:
     except EngineError as error:
         return Finding(key="docker", mark="warn", text=str(error))
     engine_text = f"Docker {described['Version']} on {described['Os']}/{described['Arch']}"
+    if described["Arch"] != "amd64":
+        text = f"{engine_text}; TensorFlow Serving has images for amd64 only"
+        return Finding(key="docker", mark="warn", text=text, fix='runtime = "embedded"')
     if digest is None:
         return Finding(
             key="docker", mark="warn", text=f"{engine_text}, without {image}", fix=f"docker pull {image}, or --pull"
         )
     return Finding(key="docker", mark="ok", text=f"{engine_text}, {image} ({digest})")
+
+
+async def _flags(settings: Settings, engine: Engine, folder: Path, batch: int) -> tuple[Finding, ...]:
+    """Nothing when no flag is set; else whether the server that would start takes them, and the largest batch."""
+    serving = settings.tf_serving
+    flags = flags_in_force(serving)
+    if not flags or serving.runtime == "external":
+        return ()
+    try:
+        choice = await choose_serving(settings, engine, serving.runtime, pull=False)
+        check_flags(serving, await own_flags(settings, engine, choice.runtime, folder))
+        most = batching_maximum(serving)
+    except TfServeError as error:
+        return (Finding(key="flags", mark="fail", text=str(error)),)
+    found = Finding(key="flags", mark="ok", text=f"{choice.runtime} takes {', '.join(sorted(flags))}")
+    if most is None or batch <= most:
+        return (found,)
+    text = f"the largest batch of the presets is {batch}, with batching the server takes at most {most}"
+    fix = f"max_batch_size {{ value: {batch} }} in the batching file, or measure smaller batches"
+    return found, Finding(key="batching", mark="warn", text=text, fix=fix)
 
 
 def _native(settings: Settings) -> Finding:
@@ -92,8 +119,7 @@ def _local() -> Finding:
 
 def _processor() -> Finding:
     machine = platform.machine()
-    flags = Path("/proc/cpuinfo")
-    if machine == "x86_64" and flags.exists() and " avx " not in flags.read_text(encoding="utf-8"):
+    if machine == "x86_64" and CPU_INFO.exists() and " avx " not in CPU_INFO.read_text(encoding="utf-8"):
         text = "this processor has no AVX, which TensorFlow Serving and TensorFlow are built for"
         return Finding(key="processor", mark="fail", text=text, fix='measure another machine: runtime = "external"')
     note = "" if machine in {"x86_64", "AMD64"} else ": TensorFlow Serving has no image for it, embedded runs"

@@ -10,20 +10,23 @@ from pathlib import Path
 
 from serving_ctl.config import TF_SERVING, Settings
 from serving_ctl.errors import ConfigError, ServerStartError
+from serving_ctl.servers.chosen_flags import check_flags, flag_files, flags_in_force
 from serving_ctl.servers.configs import write_effective
 from serving_ctl.servers.container import ServerContainer
 from serving_ctl.servers.container_spec import MODELS_MOUNT, container_spec
-from serving_ctl.servers.docker import Engine, EngineError, image_absent, read_version
+from serving_ctl.servers.docker import Engine, EngineError, image_absent, image_help, read_version
 from serving_ctl.servers.external import ExternalServer, external_record
+from serving_ctl.servers.flags import Flag, known_flags, parse_help
 from serving_ctl.servers.process import ServerProcess
 from serving_ctl.servers.pull import pull_image
 from serving_ctl.servers.record import Record, StateFiles
+from serving_ctl.servers.remote import reach
 from serving_ctl.servers.running import Running
 from serving_ctl.servers.spec import embedded_spec, gunicorn_spec, model_folder, native_spec
 from serving_ctl.servers.workers import GunicornServer
 
 RUNTIMES = {"auto", "docker", "native", "embedded", "external", "gunicorn"}
-VERSION_LIMIT_S = 15.0
+ANSWER_LIMIT_S = 15.0
 Say = Callable[[str], None]
 
 
@@ -76,16 +79,38 @@ async def launch(
     model = model_folder(files.server, settings)
     if runtime == "gunicorn":
         return GunicornServer.start(files, gunicorn_spec(settings, files, model))
-    base_path = f"{MODELS_MOUNT}/{settings.model.name}" if runtime == "docker" else str(model)
-    write_effective(files.config, settings.model.name, base_path)
     if runtime == "docker":
         await _have_image(settings.tf_serving.image, engine, pull=pull, say=say)
-        return await ServerContainer.start(engine, files, container_spec(settings, files, model))
+    if flags_in_force(settings.tf_serving):
+        check_flags(settings.tf_serving, await own_flags(settings, engine, runtime, files.folder))
+    prepare(settings, files, model, runtime)
+    if runtime == "docker":
+        way = reach(await engine.host(), settings.tf_serving)
+        return await ServerContainer.start(engine, files, container_spec(settings, files, model, way))
     if runtime == "native":
         binary = _find_binary(settings.tf_serving.binary)
-        version = await _native_version(binary)
+        version = read_version(await _output(binary, "--version"))
         return ServerProcess.start(files, native_spec(settings, files, model, binary, version))
     return ServerProcess.start(files, embedded_spec(settings, files, model))
+
+
+def prepare(settings: Settings, files: StateFiles, model: Path, runtime: str) -> None:
+    """Write the effective config folder of a start as ``runtime``; raises ConfigError."""
+    base_path = f"{MODELS_MOUNT}/{settings.model.name}" if runtime == "docker" else str(model)
+    write_effective(files.config, settings.model.name, base_path, flag_files(settings.tf_serving))
+
+
+async def own_flags(settings: Settings, engine: Engine, runtime: str, folder: Path) -> dict[str, Flag]:
+    """The flags that the server of ``runtime`` says it has; those of 2.20 where it cannot be asked.
+
+    Raises ServerStartError.
+    """
+    text = ""
+    if runtime == "docker":
+        text = await engine.call(lambda client: image_help(client, settings.tf_serving.image, folder))
+    elif runtime == "native":
+        text = await _output(_find_binary(settings.tf_serving.binary), "--help")
+    return parse_help(text) or known_flags()
 
 
 async def adopt(files: StateFiles, engine: Engine, record: Record) -> Running | None:
@@ -118,11 +143,12 @@ def _find_binary(name: str) -> str:
     return str(Path(path).absolute())
 
 
-async def _native_version(binary: str) -> str:
+async def _output(binary: str, word: str) -> str:
+    """What ``binary`` says to ``--version`` or ``--help``; nothing when it takes too long."""
     try:
         asking = await asyncio.create_subprocess_exec(
             binary,
-            "--version",
+            word,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -130,11 +156,11 @@ async def _native_version(binary: str) -> str:
     except OSError as error:
         raise ServerStartError(f"{TF_SERVING}: {binary} cannot be run: {error.strerror}.") from None
     try:
-        output, _ = await asyncio.wait_for(asking.communicate(), VERSION_LIMIT_S)
+        output, _ = await asyncio.wait_for(asking.communicate(), ANSWER_LIMIT_S)
     except TimeoutError:
-        return "?"
+        return ""
     finally:
         if asking.returncode is None:
             asking.kill()
             await asking.wait()
-    return read_version(output.decode(errors="replace"))
+    return output.decode(errors="replace")

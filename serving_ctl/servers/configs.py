@@ -5,6 +5,7 @@ The effective files are written at each start, with the served name and that run
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -57,11 +58,24 @@ def models_config(name: str, base_path: str) -> ModelServerConfig:
     return document
 
 
-def write_effective(folder: Path, name: str, base_path: str) -> None:
-    """Write models.config and monitoring.config for one start into ``folder``, readable for every user."""
+def write_effective(folder: Path, name: str, base_path: str, copies: Mapping[str, Path]) -> None:
+    """Write models.config and monitoring.config for one start into ``folder``, readable for every user.
+
+    ``copies`` are further files: name there, and source. Raises ConfigError.
+    """
+    messages = {MODELS: models_config(name, base_path), MONITORING: read(MONITORING)}
+    contents = {file: text_format.MessageToBytes(message) for file, message in messages.items()}
+    contents |= {file: _content(source) for file, source in copies.items()}
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
-    for file, message in ((MODELS, models_config(name, base_path)), (MONITORING, read(MONITORING))):
+    for file, content in contents.items():
         path = folder / file
-        path.write_text(text_format.MessageToString(message), encoding="utf-8")
+        path.write_bytes(content)
         path.chmod(0o644)
+
+
+def _content(source: Path) -> bytes:
+    try:
+        return source.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read: {error.strerror}.") from None

@@ -1,7 +1,7 @@
-"""The Docker engine through its SDK: the connection, and the short calls that are made.
+"""The Docker engine through its SDK: the connection, and what it knows of images.
 
 The SDK is imported inside functions only (it is slow to import) and called in threads, each call with a limit.
-Pulling an image is in ``pull.py``.
+Pulling an image is in ``pull.py``, what is asked of a container in ``container_calls.py``.
 """
 
 from __future__ import annotations
@@ -9,25 +9,21 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
-
-import msgspec
+from typing import TYPE_CHECKING, TypeVar
 
 from serving_ctl.config import TF_SERVING
 from serving_ctl.errors import ServerStartError
-from serving_ctl.servers.container_spec import REST_PORT, USER, ContainerSpec
-from serving_ctl.servers.ports import LOOPBACK, port_taken, require_listener
+from serving_ctl.servers.ports import require_listener
+from serving_ctl.servers.remote import EngineTunnel
 
 if TYPE_CHECKING:
     from docker import DockerClient
-    from docker.models.containers import Container
 
 CALL_LIMIT_S = 20
-LOG_LINES_KEPT = 5000
-VERSION_COMMAND = ["tensorflow_model_server", "--version"]
+PROGRAM = "tensorflow_model_server"
 VERSION_LINE = re.compile(r"TensorFlow ModelServer: ([\w.]+)")
 T = TypeVar("T")
 
@@ -41,6 +37,15 @@ class Engine:
 
     def __init__(self) -> None:
         self._client: DockerClient | None = None
+        self._host = ""
+        self._tunnel: EngineTunnel | None = None
+        self._connecting = threading.Lock()
+
+    async def host(self) -> str:
+        """URL of the engine when it is on another machine, empty for this one; raises EngineError."""
+        if self._client is None:
+            await self.call(lambda client: client.ping())
+        return remote_part(self._host)
 
     async def call(self, work: Callable[[DockerClient], T]) -> T:
         """``work`` with the client, in a thread; waits for its end even when cancelled. Raises EngineError."""
@@ -61,40 +66,74 @@ class Engine:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._client:
-            await asyncio.to_thread(self._client.close)
-            self._client = None
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        for one in (self._client, self._tunnel):
+            if one:
+                one.close()
+        self._client = self._tunnel = None
+
+    def _connected(self) -> DockerClient:
+        with self._connecting:
+            if self._tunnel and self._tunnel.ended:
+                self._close()
+            if self._client is None:
+                self._host = engine_url()
+                self._client = self._connect()
+            return self._client
+
+    def _connect(self) -> DockerClient:
+        if not self._host.startswith("ssh:"):
+            return _connect(self._host)
+        # Not the SDK's own ssh: that needs one more package and leaves its processes and sockets open.
+        self._tunnel = self._tunnel or EngineTunnel(self._host)
+        return _connect(f"unix://{self._tunnel.socket}")
 
     def _guarded(self, work: Callable[[DockerClient], T]) -> T:
         import docker.errors
         import requests
 
         try:
-            self._client = self._client or _connect()
-            return work(self._client)
+            return work(self._connected())
         except docker.errors.APIError as error:
             raise EngineError(f"Docker: {error.explanation or error}") from error
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-            raise EngineError(_why_unreachable(error)) from error
+            raise EngineError(_why_unreachable(error, self._host)) from error
 
 
-def _connect() -> DockerClient:
-    """The client for DOCKER_HOST, else for the current Docker context."""
-    import docker
+def _is_local(host: str) -> bool:
+    return not host or host.startswith(("unix:", "npipe:"))
+
+
+def remote_part(url: str) -> str:
+    """``url`` of an engine when that is on another machine, else nothing."""
+    return "" if _is_local(url) else url
+
+
+def engine_url() -> str:
+    """DOCKER_HOST, else the address of the current Docker context, else nothing."""
     from docker.context import ContextAPI
 
     named = os.environ.get("DOCKER_HOST", "")
     context = None if named else ContextAPI.get_current_context()
-    host = named or (context.Host if context else "") or ""
+    return named or (context.Host if context else "") or ""
+
+
+def _connect(host: str) -> DockerClient:
+    import docker
+    from docker.context import ContextAPI
+
     if host.startswith("unix:"):
         require_listener(host.removeprefix("unix:").replace("//", "", 1))
-    if context is None:
+    if not host or os.environ.get("DOCKER_HOST") == host:
         return docker.from_env(timeout=CALL_LIMIT_S)
-    tls = context.TLSConfig if host.startswith("tcp:") else None
+    context = ContextAPI.get_current_context()
+    tls = context.TLSConfig if context and host.startswith("tcp:") else None
     return docker.DockerClient(base_url=host, tls=tls or False, timeout=CALL_LIMIT_S)
 
 
-def _why_unreachable(error: Exception) -> str:
+def _why_unreachable(error: Exception, host: str) -> str:
     if isinstance(error, PermissionError):
         return (
             "Docker: no permission on its socket; join the group docker (sudo usermod -aG docker $USER)"
@@ -102,44 +141,16 @@ def _why_unreachable(error: Exception) -> str:
         )
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
         return 'Docker does not run here; start it, or use runtime = "embedded".'
+    if not _is_local(host):
+        return f"Docker at {host} cannot be reached: {_root(error)}."
     return f"Docker cannot be reached: {error}"
 
 
-def create(client: DockerClient, spec: ContainerSpec) -> None:
-    """Create and start ``spec``; a left-over of the same name is removed."""
-    from docker.types import Mount
-
-    remove(client, spec.record.container, 0, None)
-    network: dict[str, Any] = (
-        {"network_mode": "host"} if spec.host_network else {"ports": {f"{REST_PORT}/tcp": (LOOPBACK, spec.port)}}
-    )
-    container = client.containers.create(
-        spec.image,
-        command=list(spec.command),
-        name=spec.record.container,
-        labels=spec.labels,
-        environment=spec.environment,
-        mounts=[Mount(target, source, type="bind", read_only=True) for source, target in spec.mounts],
-        init=True,
-        read_only=True,
-        tmpfs={"/tmp": ""},  # noqa: S108
-        cap_drop=["ALL"],
-        security_opt=["no-new-privileges"],
-        user=USER,
-        pids_limit=spec.pids_limit,
-        **network,
-    )
-    container.start()
-
-
-def start_error(error: EngineError, spec: ContainerSpec) -> ServerStartError:
-    """The engine's refusal to start ``spec`` as an error for people."""
-    text = str(error)
-    if "port is already allocated" in text or "address already in use" in text:
-        return port_taken(TF_SERVING, spec.port)
-    if "No such image" in text:
-        return image_absent(spec.image)
-    return ServerStartError(f"{TF_SERVING}: {text}")
+def _root(error: BaseException) -> str:
+    """What was wrong at the bottom of it, in the system's words."""
+    while deeper := error.__cause__ or error.__context__:
+        error = deeper
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
 
 
 def image_absent(image: str) -> ServerStartError:
@@ -161,97 +172,32 @@ def _digest(client: DockerClient, image: str) -> str | None:
     return str(digests[0].rpartition("@")[2] if digests else found.id)
 
 
-def _find(client: DockerClient, name: str) -> Container | None:
+def image_help(client: DockerClient, image: str, folder: Path) -> str:
+    """What the server in ``image`` says to ``--help``, asked once an image, kept in ``folder``; empty without it."""
     import docker.errors
 
     try:
-        return client.containers.get(name)
-    except docker.errors.NotFound:
-        return None
+        image_id = str(client.images.get(image).id)
+    except docker.errors.ImageNotFound:
+        return ""
+    cached = folder / f"help-{image_id.rpartition(':')[2][:12]}.txt"
+    if not cached.exists():
+        cached.write_bytes(_run_once(client, image, "--help"))
+    return cached.read_text(encoding="utf-8", errors="replace")
 
 
-def inspect_state(client: DockerClient, name: str) -> dict[str, Any] | None:
-    """The engine's ``State`` of a container, or None when there is no such one."""
-    container = _find(client, name)
-    return dict(container.attrs["State"]) if container else None
-
-
-def logs(client: DockerClient, name: str, lines: int) -> str:
-    """The last ``lines`` lines of its log; empty when there is no such container."""
-    container = _find(client, name)
-    return container.logs(tail=lines).decode(errors="replace") if container else ""
-
-
-def remove(client: DockerClient, name: str, grace_s: int, log: Path | None) -> None:
-    """Stop and remove a container, its log kept in ``log``; nothing happens when there is no such one."""
-    import docker.errors
-
-    container = _find(client, name)
-    if container is None:
-        return
+def _run_once(client: DockerClient, image: str, word: str) -> bytes:
+    """The output of the server's program in a container of its own, which is removed."""
+    container = client.containers.create(image, entrypoint=PROGRAM, command=[word], network_mode="none", init=True)
     try:
-        if container.status == "running":
-            container.stop(timeout=grace_s)
-        if log:
-            log.write_bytes(container.logs(tail=LOG_LINES_KEPT))
+        container.start()
+        container.wait(timeout=CALL_LIMIT_S)
+        return container.logs()
+    finally:
         container.remove(force=True)
-    except docker.errors.NotFound:
-        return
-
-
-def image_version(client: DockerClient, name: str, folder: Path) -> str:
-    """What the server in container ``name`` says of its version; asked once an image, kept in ``folder``."""
-    container = _find(client, name)
-    if container is None:
-        return "?"
-    cached = folder / "image-versions.json"
-    known = _read_versions(cached)
-    image = container.attrs["Image"]
-    if image not in known:
-        code, output = container.exec_run(VERSION_COMMAND)
-        found = read_version(cast("bytes", output).decode(errors="replace")) if code == 0 else "?"
-        if found == "?":
-            return found
-        cached.write_bytes(msgspec.json.encode(known | {image: found}))
-        return found
-    return known[image]
-
-
-def _read_versions(path: Path) -> dict[str, str]:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-    except (FileNotFoundError, msgspec.DecodeError):
-        return {}
 
 
 def read_version(output: str) -> str:
     """The version in the output of ``tensorflow_model_server --version``, else "?"."""
     found = VERSION_LINE.search(output)
     return str(found[1]) if found else "?"
-
-
-def count_processes(client: DockerClient, name: str) -> int:
-    """How many processes run in it; 0 when it does not run."""
-    import docker.errors
-
-    try:
-        return len(client.api.top(name)["Processes"])
-    except docker.errors.APIError:
-        return 0
-
-
-def statistics(client: DockerClient, name: str) -> tuple[float, float, float] | None:
-    """(clock s, CPU s so far, memory bytes without page cache), or None when it does not run."""
-    import docker.errors
-
-    try:
-        stats = client.api.stats(name, stream=False, one_shot=True)
-    except docker.errors.NotFound:
-        return None
-    memory = stats.get("memory_stats", {})
-    if "usage" not in memory:
-        return None
-    detail = memory.get("stats", {})
-    cache_bytes = detail.get("total_inactive_file", detail.get("inactive_file", 0))  # cgroup v1, v2
-    cpu_s = stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9
-    return time.monotonic(), cpu_s, memory["usage"] - cache_bytes

@@ -55,6 +55,10 @@ class ExternalServer:
         """Nothing to sample."""
         return None
 
+    async def used(self) -> tuple[float, float] | None:
+        """Nothing that could be seen."""
+        return None
+
     async def log_tail(self, lines: int) -> list[str]:
         """No log within reach."""
         del lines

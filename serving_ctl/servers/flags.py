@@ -1,7 +1,7 @@
 """The flags of ``tensorflow_model_server``: name, type, default and help, and how a value is read.
 
 The list is the server's own ``--help`` (2.20), kept beside this file as ``flags-2.20.txt``; ``parse_help`` reads the
-``--help`` of any other release in the same way. Which flags contradict each other is not decided here.
+``--help`` of any other release in the same way. Which flags contradict each other is said in ``chosen_flags.py``.
 """
 
 from __future__ import annotations
@@ -64,11 +64,13 @@ def read_value(name: str, kind: FlagType, text: str) -> FlagValue:
             return float(text)
         number = int(text)
     except (ValueError, KeyError):
-        raise ConfigError(f"--{name}={text} is no {kind} value; give {_example(kind)}") from None
+        raise ConfigError(f"--{name}={text} is no {kind} value; give {example(kind)}") from None
     if not -(1 << _INTEGER_BITS[kind]) <= number < 1 << _INTEGER_BITS[kind]:
         raise ConfigError(f"--{name}={text} does not fit {kind}")
     return number
 
 
-def _example(kind: FlagType) -> str:
-    return {"bool": "true or false", "float": "a number such as 0.5"}.get(kind, "a whole number")
+def example(kind: FlagType) -> str:
+    """What a value of ``kind`` looks like, in words."""
+    words = {"bool": "true or false", "float": "a number such as 0.5", "string": "a text in quotes"}
+    return words.get(kind, "a whole number")

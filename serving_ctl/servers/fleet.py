@@ -9,12 +9,17 @@ from pathlib import Path
 from serving_ctl.config import FLASK, TF_SERVING, Settings, state_dir
 from serving_ctl.events import Event, LogLine, ServerChanged, ServerSampled
 from serving_ctl.servers.checkup import Finding, examine
+from serving_ctl.servers.choose import choose_serving, own_flags, prepare
+from serving_ctl.servers.chosen_flags import settable
 from serving_ctl.servers.container_spec import container_spec, docker_command
 from serving_ctl.servers.containers import ServingContainer, serving_containers, stop_container
-from serving_ctl.servers.docker import Engine
+from serving_ctl.servers.docker import Engine, engine_url, remote_part
+from serving_ctl.servers.flags import Flag
 from serving_ctl.servers.readiness import Probe
 from serving_ctl.servers.record import StateFiles
+from serving_ctl.servers.remote import reach
 from serving_ctl.servers.spec import model_folder
+from serving_ctl.servers.state import AT_REST
 from serving_ctl.servers.supervisor import GRACE_S, Supervisor
 from serving_ctl.servers.workers import GunicornServer, Worker
 
@@ -105,6 +110,10 @@ class Fleet:
         """CPU and memory since the last call; None at the first one, or when there is nothing to sample (R11)."""
         return await self._servers[name].sample()
 
+    async def used(self, name: str) -> tuple[float, float] | None:
+        """CPU seconds since ``name`` started and its memory in MB now; None when it cannot be seen (R11)."""
+        return await self._servers[name].used()
+
     def log_file(self, name: str) -> Path | None:
         """The file that ``name`` writes to; None when its log is the container's."""
         server = self._servers[name]
@@ -119,9 +128,17 @@ class Fleet:
         async for text in self._servers[name].follow_log():
             yield LogLine(server=name, text=text)
 
-    async def examine(self, clients: int) -> tuple[Finding, ...]:
-        """What ``doctor`` finds on this machine; ``clients`` is the highest number of connections of the presets."""
-        return await examine(self._settings, self._engine, self._folder, self.current, clients)
+    async def examine(self, clients: int, batch: int) -> tuple[Finding, ...]:
+        """What ``doctor`` finds here, for presets of at most ``clients`` connections and ``batch`` instances."""
+        return await examine(self._settings, self._engine, self._folder, self.current, clients, batch)
+
+    async def flags(self) -> dict[str, Flag]:
+        """What ``[tf-serving.flags]`` may set, by the ``--help`` of the server that a start would take where it can be
+        asked. Raises ServerStartError.
+        """
+        wanted = self._settings.tf_serving.runtime
+        choice = await choose_serving(self._settings, self._engine, wanted, pull=False)
+        return settable(await own_flags(self._settings, self._engine, choice.runtime, self._folder))
 
     async def containers(self) -> tuple[ServingContainer, ...]:
         """All TensorFlow Serving containers on the engine, ours or not. Raises EngineError (a ServerStartError)."""
@@ -132,12 +149,22 @@ class Fleet:
         await stop_container(self._engine, container)
 
     def docker_command(self) -> str:
-        """The ``docker run`` line that equals a start as docker, whose config folder the last such start wrote.
+        """The ``docker run`` line that equals a start as docker; its config folder is written unless a server runs.
 
-        Raises ServerStartError when there is no model to mount.
+        Raises ServerStartError when there is no model to mount, and ConfigError.
         """
-        files = self._servers[TF_SERVING].files
-        return docker_command(container_spec(self._settings, files, model_folder(TF_SERVING, self._settings)))
+        server, model = self._servers[TF_SERVING], model_folder(TF_SERVING, self._settings)
+        if server.current.state in AT_REST:
+            prepare(self._settings, server.files, model, "docker")
+        way = reach(remote_part(engine_url()), self._settings.tf_serving)
+        return docker_command(container_spec(self._settings, server.files, model, way))
+
+    async def adopt_container(self, container: str, probe: Probe) -> ServerChanged:
+        """Take a running TensorFlow Serving container, whoever started it, as tf-serving when it predicts.
+
+        Raises ServerStartError when it is not there, does not serve the model, or tf-serving runs already.
+        """
+        return await self._servers[TF_SERVING].adopt_container(container, probe)
 
     async def close(self) -> None:
         """Let go of everything; the servers keep running."""

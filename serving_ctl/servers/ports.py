@@ -15,9 +15,7 @@ LOOPBACK = "127.0.0.1"
 def require_free(server: str, port: int) -> None:
     """Raise ServerStartError naming the process when ``port`` on 127.0.0.1 is taken or may not be used."""
     try:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((LOOPBACK, port))
+        _bind(port)
     except PermissionError:
         raise ServerStartError(
             f"{server}: port {port} may only be used by root; set a port above 1023 in [{server}]."
@@ -26,6 +24,30 @@ def require_free(server: str, port: int) -> None:
         if error.errno != errno.EADDRINUSE:
             raise
         raise port_taken(server, port) from None
+
+
+def is_free(port: int) -> bool:
+    """Whether ``port`` on 127.0.0.1 can be taken now."""
+    try:
+        _bind(port)
+    except OSError:
+        return False
+    return True
+
+
+def _bind(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((LOOPBACK, port))
+
+
+def listens(path: str) -> bool:
+    """Whether somebody listens on the Unix socket ``path``."""
+    try:
+        require_listener(path)
+    except OSError:
+        return False
+    return True
 
 
 def port_taken(server: str, port: int) -> ServerStartError:
@@ -48,10 +70,10 @@ def holder(port: int) -> str:
     return "another process"
 
 
-def accepts(port: int, timeout_s: float = 1.0) -> bool:
-    """Whether a TCP connect to ``port`` on 127.0.0.1 succeeds."""
+def accepts(port: int, host: str = LOOPBACK, timeout_s: float = 1.0) -> bool:
+    """Whether a TCP connect to ``port`` succeeds."""
     try:
-        socket.create_connection((LOOPBACK, port), timeout=timeout_s).close()
+        socket.create_connection((host, port), timeout=timeout_s).close()
     except OSError:
         return False
     return True

@@ -20,13 +20,14 @@ import msgspec
 import psutil
 
 from serving_ctl.errors import ServerStartError
-from serving_ctl.servers.ports import require_free
+from serving_ctl.servers.ports import is_free, require_free
 from serving_ctl.servers.record import Record, StateFiles
 from serving_ctl.servers.running import Ending, Usage
 from serving_ctl.servers.spec import MARK_VARIABLE, ProcessSpec
 
 GRACE_S = 5.0
 KILL_WAIT_S = 5.0
+PORT_WAIT_S = 2.0
 POLL_S = 0.02
 SAME_START_S = 2.0  # create_time is counted from the boot time, which a clock correction moves
 TAIL_BYTES = 256 * 1024
@@ -79,7 +80,7 @@ class ServerProcess:
         process = cls(files, found) if found else None
         if process and process._alive():
             return process
-        for survivor in _marked(files.mark):
+        for survivor in marked(files.mark):
             survivor.kill()
         return None
 
@@ -117,12 +118,14 @@ class ServerProcess:
         if self._alive():
             _signal(self.record.pid, signal.SIGTERM)
             await self._wait_until(lambda: not self._alive(), grace_s)
-        survivors = _marked(self._files.mark)
+        survivors = marked(self._files.mark)
         for survivor in survivors:
             _signal(survivor.pid, signal.SIGKILL)
         gone = lambda: not self._alive() and not any(p.is_running() and _working(p) for p in survivors)  # noqa: E731
         if not await self._wait_until(gone, KILL_WAIT_S):
             raise ServerStartError(f"{self.record.server}: pid {self.record.pid} did not end, even after SIGKILL.")
+        # A process with threads is a zombie before the last of them lets go of its sockets.
+        await self._wait_until(lambda: is_free(int(self.record.asked["port"])), PORT_WAIT_S)
 
     async def sample(self) -> Usage | None:
         """CPU since the last sample and memory of the process and its descendants; None on the first call."""
@@ -133,6 +136,13 @@ class ServerProcess:
         if since is None or not seen or now <= since:
             return None
         return Usage(cpu_percent=100 * used / (now - since), memory_mb=memory / 1e6, processes=len(seen))
+
+    async def used(self) -> tuple[float, float] | None:
+        """CPU seconds so far and memory in MB of the process and its descendants."""
+        seen = [member for _, member in self._tree()]
+        if not seen:
+            return None
+        return sum(cpu for _, cpu in seen), sum(_memory(process) for process, _ in seen) / 1e6
 
     async def log_tail(self, lines: int) -> list[str]:
         """The last ``lines`` lines it wrote."""
@@ -196,13 +206,13 @@ def raise_open_files() -> None:
 
 def _find_unrecorded(files: StateFiles, record: Record) -> Record | None:
     """``record`` with the pid of the process started just before its owner died, or None."""
-    started = sorted(_marked(files.mark), key=lambda process: process.create_time())
+    started = sorted(marked(files.mark), key=lambda process: process.create_time())
     if not started:
         return None
     return msgspec.structs.replace(record, pid=started[0].pid, created=started[0].create_time())
 
 
-def _marked(mark: str) -> list[psutil.Process]:
+def marked(mark: str) -> list[psutil.Process]:
     """All processes that carry our mark, workers included."""
     found = []
     for process in psutil.process_iter():

@@ -39,19 +39,22 @@ class Proof:
 
 
 async def wait_until_ready(
-    running: Running, model: str, probe: Probe, *, limit_s: float, predict_timeout_s: float, say: Callable[[str], None]
+    running: Running,
+    client: ModelClient,
+    probe: Probe,
+    *,
+    limit_s: float,
+    predict_timeout_s: float,
+    say: Callable[[str], None],
 ) -> Proof:
-    """Return when ``running`` answered a predict; ``say`` hears what is awaited.
+    """Return when ``running``, asked by ``client``, answered a predict; ``say`` hears what is awaited.
 
     Raises ServerStartError when it ended, failed to load, cannot predict, or took longer than ``limit_s``.
     """
     server = running.record.server
     last = _LastAnswer()
     try:
-        async with (
-            asyncio.timeout(limit_s),
-            ModelClient(running.record.url, model, timeout_s=STATUS_TIMEOUT_S) as client,
-        ):
+        async with asyncio.timeout(limit_s):
             await _until_available(running, client, last, say)
             say("first prediction")
             return await prove(client, probe, predict_timeout_s)

@@ -40,9 +40,30 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """psutil's create_time of ``pid``, seconds since the epoch: tells a process from a later one with its number."""
     container: str = ""
     """Container name; empty for a process."""
+    engine: str = ""
+    """URL of the Docker engine it is on; empty for this machine's."""
+    tunnel: tuple[str, ...] = ()
+    """The command that makes its port reachable from here, where one is needed."""
     started_at: float = msgspec.field(default_factory=time.time)
     cold_ms: float | None = None
     ready: bool = False
+
+    def is_same(self, other: Record) -> bool:
+        """Whether both are of one start, whatever became known of it later."""
+        mine, theirs = ((one.pid, one.created, one.container, one.started_at) for one in (self, other))
+        return mine == theirs
+
+    def facts(self) -> dict[str, object]:
+        """What an event tells of it."""
+        return {
+            "runtime": self.runtime,
+            "label": self.label,
+            "url": self.url,
+            "version": self.version,
+            "started_at": self.started_at,
+            "cold_ms": self.cold_ms,
+            "ours": self.runtime != "external",
+        }
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,9 @@ class Usage:
     cpu_percent: float
     memory_mb: float
     processes: int
+    received_mb_s: float | None = None
+    """Through its networks; known for a container that is not on the host's."""
+    sent_mb_s: float | None = None
 
 
 class Running(Protocol):
@@ -54,6 +57,9 @@ class Running(Protocol):
 
     async def sample(self) -> Usage | None:
         """Usage since the last call; None when there is none to tell."""
+
+    async def used(self) -> tuple[float, float] | None:
+        """CPU seconds since it started and memory in MB now; None when it cannot be seen."""
 
     async def log_tail(self, lines: int) -> list[str]:
         """The last lines it wrote, without ANSI codes."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import serving_ctl
 from serving_ctl.config import FLASK, TF_SERVING, Settings, gunicorn_config
 from serving_ctl.errors import MissingExtra, ServerStartError
+from serving_ctl.servers.chosen_flags import flag_arguments
 from serving_ctl.servers.configs import MODELS, MONITORING
 from serving_ctl.servers.ports import LOOPBACK
 from serving_ctl.servers.record import Record, StateFiles
@@ -78,6 +79,7 @@ def serving_flags(settings: Settings, config_folder: str) -> list[str]:
         f"--monitoring_config_file={config_folder}/{MONITORING}",
         f"--rest_api_timeout_in_ms={round(settings.bench.timeout_s * 1000)}",
         *(f"--{name}={value}" for name, value in optional.items() if value),
+        *flag_arguments(serving, config_folder),
     ]
 
 
@@ -101,17 +103,20 @@ def asked(settings: Settings, server: str, runtime: str) -> dict[str, str]:
     }
     if server == TF_SERVING:
         values |= {"rest-threads": settings.tf_serving.rest_threads, "timeout-s": settings.bench.timeout_s}
+        values |= {"flags": " ".join(flag_arguments(settings.tf_serving, "…")) or "none"}
     else:
         values |= {"workers": settings.flask.workers, "worker-class": settings.flask.worker_class}
         values |= {"threads": settings.flask.threads, "timeout-s": settings.flask.timeout_s}
     if runtime == "docker":
-        values |= {"image": settings.tf_serving.image, "network": settings.tf_serving.network}
+        serving = settings.tf_serving
+        values |= {"image": serving.image, "network": serving.network}
+        values |= {"memory": serving.memory or "no limit", "cpuset": serving.cpuset or "all cores"}
     return _texts(values)
 
 
 def embedded_spec(settings: Settings, files: StateFiles, model: Path) -> ProcessSpec:
     """Our TF-Serving-compatible server; raises MissingExtra without TensorFlow."""
-    require_modules("The embedded server", "tensorflow", "uvicorn", "orjson")
+    require_modules("The embedded server", "tensorflow", "orjson")
     argv = (sys.executable, "-m", "serving_ctl.embedded", *_native_flags(settings, files))
     version = f"TensorFlow {importlib.metadata.version('tensorflow')}"
     return _serving_spec(settings, files, model, "embedded", EMBEDDED_LABEL, version, argv)

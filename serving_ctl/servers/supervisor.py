@@ -6,20 +6,23 @@ Starting and stopping take turns within this process and, by a lock in the state
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import TypeVar
 
 import msgspec
 
-from serving_ctl.api.rest import ModelClient
+from serving_ctl.api.rest import CONTROL_TIMEOUT_S, ModelClient, external_headers
 from serving_ctl.config import FLASK, TF_SERVING, Settings
 from serving_ctl.errors import ServerAnswerError, ServerStartError, TfServeError
 from serving_ctl.events import Event, ServerChanged, ServerSampled, ServerState
 from serving_ctl.servers.choose import Choice, adopt, choose_serving, launch, runtime_wanted
+from serving_ctl.servers.container import ServerContainer
+from serving_ctl.servers.containers import stranger_record
 from serving_ctl.servers.docker import Engine, EngineError
-from serving_ctl.servers.doctor import explain_end
+from serving_ctl.servers.doctor import diagnose_log, explain_end
 from serving_ctl.servers.process import read_tail
-from serving_ctl.servers.readiness import TAIL_LINES, Probe, prove, wait_until_ready
+from serving_ctl.servers.readiness import STATUS_TIMEOUT_S, TAIL_LINES, Probe, Proof, prove, wait_until_ready
 from serving_ctl.servers.record import Record, StateFiles
 from serving_ctl.servers.running import Ending, Running
 from serving_ctl.servers.spec import asked
@@ -32,7 +35,7 @@ ABANDON_GRACE_S = 0.5  # a start that failed or was cancelled has nothing to fin
 FOLLOW_S = 0.3
 FOLLOW_LINES = 1000
 ADOPT_TIMEOUT_S = 2.0
-EXTERNAL_LIMIT_S = 10.0  # it should run already
+EXTERNAL_LIMIT_S = ADOPT_LIMIT_S = 10.0  # it should run already
 STOP_WAIT_S = 30.0  # for another tfserve-tui that starts or stops the same server
 
 
@@ -83,6 +86,20 @@ class Supervisor:
             if self.current is before:
                 self._emit(before)
 
+    async def adopt_container(self, name: str, probe: Probe) -> ServerChanged:
+        """Take the running container ``name`` as this server. Raises ServerStartError, and nothing is changed then."""
+        async with self._turn, self.files.locked(STOP_WAIT_S):
+            if await self._find():
+                raise ServerStartError(f"{self.server} already runs ({self.current.label}); stop it first.")
+            record = await stranger_record(self._engine, self._settings, name)
+            running = ServerContainer(self._engine, self.files, record)
+            proof = await self._wait_until_ready(running, probe, ADOPT_LIMIT_S, lambda text: None)
+            version = await running.version()
+            running.record = msgspec.structs.replace(record, version=version, detail=proof.detail, ready=True)
+            self.files.write(running.record)
+            self._running = running
+            return self._move(ServerState.READY, detail=proof.detail, record=running.record)
+
     async def check(self) -> ServerChanged:
         """Look, without HTTP, whether it still runs and is well; emits when that changed."""
         if self._turn.locked():
@@ -105,12 +122,17 @@ class Supervisor:
             return None
         if usage is None:
             return None
-        return ServerSampled(
-            server=self.server,
-            cpu_percent=usage.cpu_percent,
-            memory_mb=usage.memory_mb,
-            processes=usage.processes,
-        )
+        return ServerSampled(server=self.server, **dataclasses.asdict(usage))
+
+    async def used(self) -> tuple[float, float] | None:
+        """CPU seconds since it started and memory in MB now; None when it cannot be seen."""
+        running = self._running
+        if running is None or self.current.state not in ALIVE:
+            return None
+        try:
+            return await running.used()
+        except EngineError:  # check() says so
+            return None
 
     async def prove(self, probe: Probe) -> ServerChanged:
         """One real predict, outside measured windows: ready or degraded by its answer; emits when that changed."""
@@ -119,7 +141,7 @@ class Supervisor:
             if running is None or self.current.state not in ALIVE:
                 return self.current
             try:
-                async with ModelClient(running.record.url, self._settings.model.name) as client:
+                async with self._client(running, CONTROL_TIMEOUT_S) as client:
                     proof = await prove(client, probe, self._settings.bench.timeout_s)
             except ServerAnswerError as error:
                 self._doubt = f"It runs but does not predict: {error}"
@@ -178,17 +200,13 @@ class Supervisor:
     async def _bring_up(self, wanted: str, *, pull: bool, limit_s: float, probe: Probe) -> ServerChanged:
         choice = await self._choose(wanted, pull=pull)
         self._say(choice.why or f"starting as {choice.runtime}")
-        running = await launch(self._settings, self.files, self._engine, choice.runtime, pull=pull, say=self._say)
+        try:
+            running = await launch(self._settings, self.files, self._engine, choice.runtime, pull=pull, say=self._say)
+        except OSError as error:
+            raise ServerStartError(f"{self.server} cannot be started: {diagnose_log(str(error)) or error}") from error
         self._running = running
         self._move(ServerState.STARTING, detail="waiting for REST", record=running.record)
-        proof = await wait_until_ready(
-            running,
-            self._settings.model.name,
-            probe,
-            limit_s=limit_s,
-            predict_timeout_s=self._settings.bench.timeout_s,
-            say=self._say,
-        )
+        proof = await self._wait_until_ready(running, probe, limit_s, self._say)
         detail = "; ".join(filter(None, (choice.why, proof.detail)))
         version = await running.version()
         ready = {"ready": True, "cold_ms": proof.cold_ms, "detail": detail, "version": version}
@@ -196,6 +214,18 @@ class Supervisor:
         if running.record.runtime != "external":
             self.files.write(running.record)
         return self._move(ServerState.READY, detail=detail, record=running.record)
+
+    async def _wait_until_ready(
+        self, running: Running, probe: Probe, limit_s: float, say: Callable[[str], None]
+    ) -> Proof:
+        timeout_s = self._settings.bench.timeout_s
+        async with self._client(running, STATUS_TIMEOUT_S) as client:
+            return await wait_until_ready(running, client, probe, limit_s=limit_s, predict_timeout_s=timeout_s, say=say)
+
+    def _client(self, running: Running, timeout_s: float) -> ModelClient:
+        record = running.record
+        headers = external_headers(self._settings, self.server, record.runtime)
+        return ModelClient(record.url, self._settings.model.name, timeout_s=timeout_s, headers=headers)
 
     async def _choose(self, wanted: str, *, pull: bool) -> Choice:
         if self.server == FLASK:
@@ -237,7 +267,7 @@ class Supervisor:
         record = self.files.read()
         if record is None:
             self._running = None
-        elif self._running is None or not _same(self._running.record, record):
+        elif self._running is None or not record.is_same(self._running.record):
             self._running = await adopt(self.files, self._engine, record)
         elif await self._running.ended():
             await self._running.stop(0)
@@ -269,7 +299,7 @@ class Supervisor:
         if not running.record.ready:
             return "It was being started when tfserve-tui ended; restart it (r) or stop it (s)."
         try:
-            async with ModelClient(running.record.url, self._settings.model.name, timeout_s=ADOPT_TIMEOUT_S) as client:
+            async with self._client(running, ADOPT_TIMEOUT_S) as client:
                 await client.status()
         except ServerAnswerError as error:
             return f"It runs but does not answer as it should: {error}"
@@ -295,7 +325,7 @@ class Supervisor:
     async def _bury(self, running: Running, ending: Ending) -> None:
         """It ended without our doing: by another tfserve-tui (then its record is gone), or by itself."""
         record = self.files.read()
-        if record is None or not _same(record, running.record):
+        if record is None or not record.is_same(running.record):
             self._running = None
             self._move(ServerState.STOPPED, detail="stopped by another tfserve-tui")
             return
@@ -312,8 +342,8 @@ class Supervisor:
         """The settings that ``record`` was started with and that are others now, as ``name old → new``."""
         runtime = record.runtime if wanted in {None, "auto"} else wanted
         now = asked(self._settings, self.server, runtime or record.runtime)
-        names = [name for name in now if record.asked.get(name) != now[name]]
-        return ", ".join(f"{name} {record.asked.get(name, '–')} → {now[name]}" for name in names)
+        differing = [name for name, known in record.asked.items() if name in now and now[name] != known]
+        return ", ".join(f"{name} {record.asked[name]} → {now[name]}" for name in differing)
 
     def _start_timeout_s(self, runtime: str) -> float:
         if runtime == "external":
@@ -329,7 +359,7 @@ class Supervisor:
         """Change the state and say so; news without change is said too, the same again is not."""
         check_move(self.server, self.current.state, state)
         known = ServerChanged(server=self.server, state=state) if state in AT_REST else self.current
-        changed = msgspec.structs.replace(known, state=state, detail=detail, **(_facts(record) if record else {}))
+        changed = msgspec.structs.replace(known, state=state, detail=detail, **(record.facts() if record else {}))
         if changed != self.current:
             self.current = changed
             self._emit(changed)
@@ -356,24 +386,3 @@ def added_lines(before: list[str], now: list[str]) -> list[str]:
         if now[: len(overlap)] == overlap:
             return now[len(overlap) :]
     return now
-
-
-def _facts(record: Record) -> dict[str, object]:
-    return {
-        "runtime": record.runtime,
-        "label": record.label,
-        "url": record.url,
-        "version": record.version,
-        "started_at": record.started_at,
-        "cold_ms": record.cold_ms,
-        "ours": record.runtime != "external",
-    }
-
-
-def _same(one: Record, other: Record) -> bool:
-    return (one.pid, one.created, one.container, one.started_at) == (
-        other.pid,
-        other.created,
-        other.container,
-        other.started_at,
-    )

@@ -99,12 +99,17 @@ class GunicornServer(ServerProcess):
     def _ask_now(self, command: str) -> dict[str, Any]:
         from gunicorn.ctl.client import ControlClient, ControlClientError
 
-        self._await_socket()
-        try:
-            with ControlClient(str(self._files.control_socket), timeout=CONTROL_LIMIT_S) as client:
-                return dict(client.send_command(command))
-        except ControlClientError as error:
-            raise ServerAnswerError(f"gunicorn's control socket: {error}") from None
+        deadline = time.monotonic() + FORK_LIMIT_S
+        while True:
+            self._await_socket()
+            try:
+                with ControlClient(str(self._files.control_socket), timeout=CONTROL_LIMIT_S) as client:
+                    return dict(client.send_command(command))
+            except ControlClientError as error:
+                # While it forks, gunicorn cuts connections: a question is asked again, a change may be made already.
+                if not command.startswith("show ") or time.monotonic() >= deadline:
+                    raise ServerAnswerError(f"gunicorn's control socket: {error}") from None
+            time.sleep(POLL_S)
 
     def _await_socket(self) -> None:
         """Return when the control socket is there: gunicorn takes it away while it forks a worker."""

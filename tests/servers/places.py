@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,11 +22,33 @@ from serving_ctl.api.metadata import ServedModel
 from serving_ctl.config import FlaskSettings, ModelSettings, Settings, TfServingSettings
 from serving_ctl.events import Event, ServerChanged
 from serving_ctl.servers.fleet import Fleet
+from serving_ctl.servers.ports import require_free
 from serving_ctl.servers.spec import MARK_VARIABLE
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
 import standin_image  # noqa: E402
+
+# Another tfserve-tui: starts the server and dies by SIGKILL, once ready, while it starts or while it stops.
+OWNER = """
+import asyncio, os, signal, sys
+sys.path[:0] = sys.argv[1:3]
+from places import probe
+from serving_ctl.config import load_settings
+from serving_ctl.events import ServerState
+from serving_ctl.servers.fleet import Fleet
+
+def hear(event):
+    if sys.argv[4] in (event.detail, event.state.value):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+async def live():
+    await fleet.start("tf-serving", probe=probe)
+    await fleet.stop("tf-serving")
+
+fleet = Fleet(load_settings(__import__("pathlib").Path(sys.argv[3])), hear)
+asyncio.run(live())
+"""
 
 
 def probe(model: ServedModel) -> bytes:
@@ -106,6 +130,25 @@ class Place:
         return self.state / "tf-serving.json"
 
 
+def pid_of(place: Place) -> int:
+    return int(json.loads(place.record.read_text(encoding="utf-8"))["pid"])
+
+
+def run_owner(place: Place, when: str, runtime: str = "native", **serving: str) -> None:
+    """Let another process start the server and die by SIGKILL ``when`` (a state, or what its detail says)."""
+    options = {"binary": str(place.binary)} | serving
+    lines = [f'{name} = "{value}"' for name, value in options.items()]
+    settings = place.state.parent / "settings.toml"
+    settings.write_text(
+        f'[model]\nname = "m"\npath = "{place.model}"\n'
+        f'[tf-serving]\nruntime = "{runtime}"\nport = {place.port}\n' + "\n".join(lines),
+        encoding="utf-8",
+    )
+    project = str(HERE.parents[1])
+    ended = subprocess.run([sys.executable, "-c", OWNER, project, str(HERE), settings, when], check=False, timeout=60)
+    assert ended.returncode == -signal.SIGKILL
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """State and model folders of one test; a process left over fails it, and is killed."""
@@ -116,6 +159,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     for process in left:
         process.kill()
     assert not left, f"left running: {left}"
+    for port in (here.port, here.flask_port):
+        require_free("this test", port)
 
 
 @pytest.fixture(scope="session")
@@ -143,7 +188,10 @@ def containers(engine: docker.DockerClient, image: str) -> Iterator[Callable[[],
     """Names of all containers of the stand-in image; one left over fails the test, and is removed."""
 
     def names() -> list[str]:
-        return [found.name or "" for found in engine.containers.list(all=True, filters={"ancestor": image})]
+        return [
+            found.name or ""
+            for found in engine.containers.list(all=True, ignore_removed=True, filters={"ancestor": image})
+        ]
 
     yield names
     left = names()

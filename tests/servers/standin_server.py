@@ -7,6 +7,7 @@ Standard library only: it runs in the stand-in image and as the native binary. W
 import json
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -19,11 +20,21 @@ METADATA_SIGNATURE = {
     "method_name": "tensorflow/serving/predict",
 }
 
+# In the layout of the real one, which ends with 255 after it; the last flag is in no release.
+HELP = """usage: tensorflow_model_server
+Flags:
+\t--port=8500                      \tint32\tTCP port to listen on for gRPC/HTTP API.
+\t--enable_batching=false          \tbool\tenable batching
+\t--batching_parameters_file=""    \tstring\tIf non-empty, read an ascii BatchingParameters protobuf.
+\t--max_num_load_retries=5         \tint32\tmaximum number of times it retries loading a model
+\t--standin_patience=1.500000      \tfloat\tknown to the stand-in only
+"""
+
 
 class Script:
     """What to do: log (text to write), exit (code to end with after it), delay_s before listening, never_ready,
-    predict_status and predict_error, exit_on_predict (code, after
-    good_predicts), flood (log lines), hog_mb of memory, deaf (no port)."""
+    predict_status and predict_error, exit_on_predict (code, after good_predicts), hog_on_predict (MB, likewise), flood
+    (log lines), hog_mb of memory, deaf (no port), ignore_sigterm, argv (write the arguments to the log)."""
 
     def __init__(self, folder):
         path = folder / "standin.json"
@@ -39,6 +50,9 @@ class Script:
         self.flood = given.get("flood", 0)
         self.hog_mb = given.get("hog_mb", 0)
         self.deaf = given.get("deaf", False)
+        self.hog_on_predict = given.get("hog_on_predict", 0)
+        self.ignore_sigterm = given.get("ignore_sigterm", False)
+        self.argv = given.get("argv", False)
 
 
 def flags(argv):
@@ -77,6 +91,8 @@ def make_handler(name, script):
             script.good_predicts -= 1
             if script.exit_on_predict is not None and script.good_predicts < 0:
                 os._exit(script.exit_on_predict)
+            if script.hog_on_predict and script.good_predicts < 0:
+                script.hoard = bytearray(os.urandom(1 << 20)) * script.hog_on_predict
             if script.predict_status != 200:
                 self.answer(script.predict_status, {"error": script.predict_error})
             else:
@@ -106,8 +122,17 @@ def main():
     if "--version" in sys.argv:
         sys.stdout.write("TensorFlow ModelServer: 2.20.0+standin.sha.no_git\nTensorFlow Library: 2.20.0\n")
         return 0
+    if "--help" in sys.argv:
+        sys.stdout.write(HELP)
+        return 255
     name, base = served_model(given)
     script = Script(base)
+    if script.ignore_sigterm:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if script.argv:
+        say(" ".join(sys.argv[1:]))
+        if "batching_parameters_file" in given:
+            say("batching: " + Path(given["batching_parameters_file"]).read_text())
     say(f"I server_core.cc:645]  (Re-)adding model: {name}")
     if script.log:
         say(script.log)

@@ -15,7 +15,7 @@ from serving_ctl.servers.configs import BATCHING, KINDS, MODELS, MONITORING, mod
 
 
 def test_effective_files_have_name_and_path_and_can_be_read_by_all(tmp_path: Path) -> None:
-    write_effective(tmp_path / "config", "m", "/models/m")
+    write_effective(tmp_path / "config", "m", "/models/m", {})
     models = parse((tmp_path / "config" / MODELS).read_text(encoding="utf-8"), ModelServerConfig, MODELS)
     (model,) = models.model_config_list.config
     assert (model.name, model.base_path, model.model_platform) == ("m", "/models/m", "tensorflow")

@@ -13,15 +13,15 @@ import docker
 import psutil
 import pytest
 import standin_image
-from places import HERE, Place, probe, until
-from test_servers_process import run_owner
+from places import Place, probe, run_owner, until
 
 from serving_ctl.api.rest import ModelClient
 from serving_ctl.errors import ServerAnswerError, ServerStartError
 from serving_ctl.events import ServerState
 from serving_ctl.servers.container_spec import container_name, container_spec, docker_command
-from serving_ctl.servers.ports import holder
+from serving_ctl.servers.ports import accepts, holder
 from serving_ctl.servers.record import StateFiles
+from serving_ctl.servers.remote import Reach
 
 NAME = "tf-serving"
 Names = Callable[[], list[str]]
@@ -48,6 +48,7 @@ def test_start_until_ready_then_stop(
         assert usage is not None
         assert usage.processes == 3  # init, the entry point's shell, the server
         assert usage.memory_mb > 1
+        assert (usage.received_mb_s is None) == (network == "host")
         await fleet.stop(NAME)
         await fleet.stop(NAME)
         assert "Successfully loaded" in "\n".join(await fleet.log_tail(NAME, 10))
@@ -61,8 +62,10 @@ def test_start_until_ready_then_stop(
 def test_container_is_hardened_and_equals_the_command_shown(
     place: Place, containers: Names, engine: docker.DockerClient
 ) -> None:
+    options = {"rest_threads": 3, "memory": "300m", "cpuset": "0"}
+
     async def scenario() -> dict[str, Any]:
-        fleet = place.fleet("docker", rest_threads=3)
+        fleet = place.fleet("docker", **options)
         await fleet.start(NAME, probe=probe)
         attributes = engine.containers.get(name_of(place)).attrs
         await fleet.stop(NAME)
@@ -70,14 +73,15 @@ def test_container_is_hardened_and_equals_the_command_shown(
         return dict(attributes)
 
     ours = asyncio.run(scenario())
-    spec = container_spec(place.settings("docker", rest_threads=3), StateFiles(place.state, NAME), place.model)
+    spec = container_spec(place.settings("docker", **options), StateFiles(place.state, NAME), place.model, Reach())
     by_hand = created_by(docker_command(spec), engine)
     host = ours["HostConfig"]
     assert (host["ReadonlyRootfs"], host["CapDrop"], host["SecurityOpt"]) == (True, ["ALL"], ["no-new-privileges"])
-    assert (host["PidsLimit"], host["Memory"], host["Init"]) == (4 * 3 + 128, 0, True)
+    assert (host["PidsLimit"], host["Memory"], host["CpusetCpus"], host["Init"]) == (4 * 3 + 128, 300 << 20, "0", True)
     assert [(mount["Type"], mount["RW"]) for mount in ours["Mounts"]] == [("bind", False)] * 2
     assert host["PortBindings"] == {"8501/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(place.port)}]}
-    for key in ("ReadonlyRootfs", "CapDrop", "SecurityOpt", "PidsLimit", "Init", "Tmpfs", "Mounts", "PortBindings"):
+    same = ("ReadonlyRootfs", "CapDrop", "SecurityOpt", "PidsLimit", "Init", "Tmpfs", "Mounts", "PortBindings")
+    for key in (*same, "Memory", "MemorySwap", "CpusetCpus"):
         assert by_key(host[key]) == by_key(by_hand["HostConfig"][key]), key
     for key in ("User", "Cmd", "Labels", "Entrypoint"):
         assert ours["Config"][key] == by_hand["Config"][key], key
@@ -99,25 +103,6 @@ def by_key(value: Any) -> Any:
     return sorted(value, key=str) if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize("name", ["relative_base_path", "bad_flag_value", "config_file_missing"])
-def test_real_log_with_exit_255_is_explained(place: Place, containers: Names, name: str) -> None:
-    place.script(log=(HERE / "data" / "logs" / f"{name}.log").read_text(encoding="utf-8"), exit=255)
-
-    async def scenario() -> str:
-        fleet = place.fleet("docker")
-        with pytest.raises(ServerStartError) as failure:
-            await fleet.start(NAME, probe=probe)
-        assert await fleet.log_tail(NAME, 5)
-        await fleet.close()
-        return str(failure.value)
-
-    text = asyncio.run(scenario())
-    assert text.startswith("tf-serving ended with exit code 255: ")
-    assert "last log line" not in text
-    assert place.states() == ["starting", "failed"]
-    assert containers() == []
-
-
 def test_container_outlives_its_owner_and_is_adopted(place: Place, containers: Names, image: str) -> None:
     run_owner(place, "ready", "docker", image=image)
 
@@ -136,7 +121,7 @@ def test_container_outlives_its_owner_and_is_adopted(place: Place, containers: N
 
 def test_half_started_container_is_found(place: Place, containers: Names, image: str) -> None:
     place.script(never_ready=True)
-    run_owner(place, "waiting", "docker", image=image)
+    run_owner(place, "waiting for REST", "docker", image=image)
 
     async def scenario() -> None:
         fleet = place.fleet("docker")
@@ -302,6 +287,63 @@ def test_all_serving_containers_are_listed_and_any_can_be_stopped(
         await fleet.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("network", ["published", "host"])
+def test_container_of_somebody_else_is_adopted(
+    place: Place, containers: Names, engine: docker.DockerClient, network: str
+) -> None:
+    name = f"standin-{place.flask_port}"
+    words = ["--model_name=m", "--model_base_path=/"]
+    if network == "host":
+        words.append(f"--rest_api_port={place.port}")
+    way = {"network_mode": "host"} if network == "host" else {"ports": {"8501/tcp": ("127.0.0.1", place.port)}}
+    engine.containers.run(standin_image.IMAGE, command=words, name=name, detach=True, **way)
+
+    async def scenario() -> None:
+        fleet = place.fleet("docker")
+        await until(lambda: accepts(place.port))
+        found = await fleet.adopt_container(name, probe)
+        assert (found.state, found.version, found.ours) == (ServerState.READY, "2.20.0", True)
+        assert found.url == f"http://127.0.0.1:{place.port}"
+        assert found.label == ("docker, adopted" if network == "published" else "docker, adopted, host network")
+        assert "Successfully loaded" in "\n".join(await fleet.log_tail(NAME, 10))
+        with pytest.raises(ServerStartError, match="tf-serving already runs"):
+            await fleet.adopt_container(name, probe)
+        again = place.fleet("docker")
+        await again.adopt()
+        assert again.current(NAME).label == found.label
+        assert (await fleet.check(NAME)).state is ServerState.READY
+        await again.stop(NAME)
+        for one in (fleet, again):
+            await one.close()
+
+    asyncio.run(scenario())
+    assert place.states() == ["ready", "stopping", "stopped"]
+    assert containers() == []
+
+
+def test_container_that_cannot_be_adopted_is_left_as_it_is(
+    place: Place, containers: Names, engine: docker.DockerClient
+) -> None:
+    other = engine.containers.create(
+        standin_image.IMAGE, name=f"standin-{place.flask_port}", command=["--model_name=x"]
+    )
+
+    async def refusal(name: str) -> str:
+        fleet = place.fleet("docker")
+        with pytest.raises(ServerStartError) as caught:
+            await fleet.adopt_container(name, probe)
+        await fleet.close()
+        return str(caught.value)
+
+    assert "there is no container absent" in asyncio.run(refusal("absent"))
+    assert "is created, not running" in asyncio.run(refusal(str(other.name)))
+    other.start()
+    assert "does not publish its REST port (8501)" in asyncio.run(refusal(str(other.name)))
+    assert containers() == [other.name]
+    assert not place.record.exists()
+    other.remove(force=True)
 
 
 def test_absent_image_says_what_to_do(place: Place, engine: docker.DockerClient) -> None:

@@ -25,7 +25,7 @@ FAULTS = {
     ),
     "base_path_missing": (
         "Model nope has no base folder /models/nope where the server looks.",
-        "Set [model] path",
+        "Set [model] path to the folder above the version folders; in a container it must also be mounted.",
         True,
     ),
     "batching_file_without_flag": ("A batching file is given but batching is off.", "Set enable_batching", True),

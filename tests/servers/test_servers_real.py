@@ -107,6 +107,7 @@ def test_workers_are_listed_added_replaced_and_removed(place: Place, half_plus_t
         assert worker.cpu_percent is None
         (again,) = await fleet.workers(FLASK)
         assert again.cpu_percent is not None
+        assert await asyncio.to_thread(listed_by_command, place) == [worker.pid]
         await fleet.change_workers(FLASK, +1)
         assert fleet.current(FLASK).label == "gunicorn 2 × sync"
         await until_workers(fleet, lambda pids: len(pids) == 2)
@@ -122,6 +123,18 @@ def test_workers_are_listed_added_replaced_and_removed(place: Place, half_plus_t
 
     asyncio.run(scenario())
     assert processes_of(place.state) == []
+
+
+def listed_by_command(place: Place) -> list[int]:
+    """The pids that ``tfserve-tui workers`` prints."""
+    settings = place.state.parent / "own.toml"
+    settings.write_text(f"[flask]\nport = {place.flask_port}\n", encoding="utf-8")
+    script = "from serving_ctl.cli import main; import sys; sys.exit(main())"
+    words = [sys.executable, "-c", script, "--config", settings, "workers"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    head, *rows = (line.split() for line in done.stdout.splitlines())
+    assert head == ["pid", "cpu", "memory", "requests", "age"]
+    return [int(row[0]) for row in rows]
 
 
 def test_workers_that_keep_dying_are_degraded(place: Place, half_plus_two: Path) -> None:
