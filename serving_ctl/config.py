@@ -25,6 +25,8 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 Threads = Annotated[int, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
+Memory = Annotated[str, msgspec.Meta(pattern="^([0-9]+[bkmg]?)?$")]
+Cores = Annotated[str, msgspec.Meta(pattern="^([0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$")]
 
 TF_SERVING = "tf-serving"
 FLASK = "flask"
@@ -67,19 +69,32 @@ class TfServingSettings(TomlTable, frozen=True):
     binary: str = "tensorflow_model_server"
     """Program for native: a name on PATH or a path."""
     url: str = ""
-    """Base URL for external, for example ``http://10.0.0.5:8501``."""
+    """Base URL for external, for example ``http://10.0.0.5:8501`` or ``https://host/prefix``."""
+    headers: dict[str, str] = {}
+    """External: headers of every request; ``{ Authorization = "env:NAME" }`` takes a value from the environment."""
     port: Port = 8501
     """REST port on 127.0.0.1."""
     network: Literal["published", "host"] = "published"
     """Docker only: ``host`` avoids the published port's userland proxy (about 20 % of latency), Linux only."""
+    memory: Memory = ""
+    """Docker only: memory limit, for example ``2g``; a large batch needs over 1 GB. Empty sets none."""
+    cpuset: Cores = ""
+    """Docker only: cores the container may use, for example ``0-1``; empty allows all."""
+    address: str = ""
+    """Docker on another machine: address its REST port is published on and reached at. Empty takes the engine's own
+    host (``tcp://``), or an SSH tunnel (``ssh://``)."""
     rest_threads: Threads = 0
     """``--rest_api_num_threads``; 0 leaves the server's default (4 × cores). 1 is refused: the real server hangs."""
     intra_op_threads: Threads = 0
     """TensorFlow's intra-op threads on both servers; 0 is TensorFlow's default."""
     inter_op_threads: Threads = 0
     """TensorFlow's inter-op threads on both servers; 0 is TensorFlow's default."""
+    batching: bool = False
+    """Server-side batching with the numbers of ``batching.config``; a request's batch above its maximum is refused."""
     start_timeout_s: Seconds = 120.0
     """How long a start may take until the server answers a prediction."""
+    flags: dict[str, bool | int | float | str] = {}
+    """More flags of ``tensorflow_model_server``, by name; a ``…_file`` is copied to where the server sees it."""
 
 
 class FlaskSettings(TomlTable, frozen=True):
@@ -89,6 +104,8 @@ class FlaskSettings(TomlTable, frozen=True):
     """``gunicorn`` starts ``flask_serving:app``; ``external`` measures a URL somebody else runs."""
     url: str = ""
     """Base URL for external."""
+    headers: dict[str, str] = {}
+    """External: headers of every request; ``{ Authorization = "env:NAME" }`` takes a value from the environment."""
     port: Port = 7123
     """Port on 127.0.0.1."""
     workers: AtLeastOne = 4
@@ -121,6 +138,8 @@ class UiSettings(TomlTable, frozen=True):
 
     theme: str = "tfserve-dark"
     """``tfserve-dark``, ``tfserve-light`` or any theme of Textual."""
+    keys: dict[str, str] = {}
+    """Other keys for actions, by the ids of the README's table of keys: ``{ cancel_run = "f8", pause = "space" }``."""
 
 
 class Settings(TomlTable, frozen=True):
@@ -189,8 +208,8 @@ def _contradiction(settings: Settings) -> str | None:
     for table, runtime, url in ((TF_SERVING, serving.runtime, serving.url), (FLASK, flask.runtime, flask.url)):
         if runtime == "external" and not url:
             return f'[{table}] runtime = "external" needs url = "http://HOST:PORT".'
-        if url and not url.startswith("http://"):
-            return f'[{table}] url = "{url}" must begin with http:// (the load engine speaks plain HTTP).'
+        if url and not url.startswith(("http://", "https://")):
+            return f'[{table}] url = "{url}" must begin with http:// or https://.'
     return None
 
 

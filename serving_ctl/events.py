@@ -59,6 +59,9 @@ class ServerSampled(Event, frozen=True):
     cpu_percent: float
     memory_mb: float
     processes: int
+    received_mb_s: float | None = None
+    """MB (10⁶ bytes) a second through its networks; None where they are not counted: only a container has its own."""
+    sent_mb_s: float | None = None
 
 
 class LogLine(Event, frozen=True):
@@ -78,7 +81,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ladder(msgspec.Struct, frozen=True, kw_only=True):
-    """The sizes of one test: ``kind`` is ``batch`` (sizes are instances a request) or ``concurrency`` (clients)."""
+    """The sizes of one test: ``kind`` is ``batch`` (sizes are instances a request), ``concurrency`` (clients), or a
+    search, ``rate-limit`` or ``client-limit`` (sizes are the p99 in ms that must be held)."""
 
     name: str
     kind: str
@@ -87,6 +91,10 @@ class Ladder(msgspec.Struct, frozen=True, kw_only=True):
     """Batch ladders: simultaneous clients."""
     batch: int = 1
     """Concurrency ladders: instances a request."""
+    form: str = "row"
+    """JSON form of the requests: ``row`` (instances) or ``column`` (inputs)."""
+    gzip: bool = False
+    """The request bodies are compressed."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,6 +168,8 @@ class RunStarted(Event, frozen=True):
     signature: str
     seed: int
     expected_s: float
+    fingerprint: dict[str, str] = {}
+    """What must be the same for two runs to be compared (R24): machine, runtimes, versions, settings."""
 
 
 class CellStarted(Event, frozen=True):
@@ -185,6 +195,19 @@ class CellTick(Event, frozen=True):
     throughput_rps: float
 
 
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One load that a search for the limit tried; ``verdict`` is ``held`` or why it did not."""
+
+    load: float
+    """Requests/s (open loop) or clients (closed loop)."""
+    verdict: str
+    p99_ms: float | None
+    """Of the response time in an open loop, of the request time in a closed one (R2)."""
+    throughput_rps: float
+    requests: int
+    errors: int
+
+
 class CellFinished(Event, frozen=True):
     """All that is kept of one cell. Quantiles hold successful requests only (R10)."""
 
@@ -201,8 +224,16 @@ class CellFinished(Event, frozen=True):
     flags: tuple[str, ...] = ()
     skipped: str = ""
     """Why nothing was measured, e.g. ``saturated``; empty when it was."""
+    limit: float | None = None
+    """A search's result: the highest load that held; the figures above are then of that step."""
+    steps: tuple[Step, ...] = ()
+    """A search's steps in the order they were measured."""
     client_cpu_percent: float = 0.0
     """Load process, 100 = one core (R12)."""
+    server_cpu_s: float | None = None
+    """CPU seconds of the server's processes from before the first request to after the last; None when not known."""
+    server_memory_mb: float | None = None
+    """The most that a sample a second saw of the server's memory in the cell (10⁶ bytes, resident)."""
     client_floor_ms: float | None = None
     """p50 of the same load at the built-in echo server: what the client alone costs (R12); None when not measured."""
     histogram: tuple[tuple[int, int], ...] = ()

@@ -40,9 +40,24 @@ def interval(low: float | None, high: float | None) -> str:
     return MISSING if low is None or high is None else f"{ratio(low)} – {ratio(high)}"
 
 
+def ratio_range(low: float, high: float) -> str:
+    """The smallest and the largest of several ratios: 0.40 … 0.87, or the one they all are."""
+    return ratio(low) if ratio(low) == ratio(high) else f"{ratio(low)} … {ratio(high)}"
+
+
 def count(value: int) -> str:
     """A whole number, thousands grouped."""
     return f"{value:,}"
+
+
+def rounded_count(value: int) -> str:
+    """A guessed number, two digits of it: 36,000."""
+    return f"{float(f'{value:.2g}'):,.0f}"
+
+
+def tick(value: float) -> str:
+    """A number at an axis, which is a round one: 0.05, 2, 1,000."""
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
 
 
 def magnitude(value: float) -> str:

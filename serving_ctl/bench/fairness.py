@@ -115,6 +115,10 @@ def _runtime_facts(subjects: Sequence[Subject], settings: Settings) -> list[Fact
 
 
 def _path_fact(subjects: Sequence[Subject], published: bool) -> Fact:
+    tunnelled = [subject.target.name for subject in subjects if "SSH tunnel" in subject.target.label]
+    if tunnelled:
+        text = f"{tunnelled[0]} runs on another machine, behind an SSH tunnel"
+        return Fact(key="network path", mark="warn", short="through an SSH tunnel", text=text)
     hosts = sorted({urlsplit(subject.target.url).hostname or "?" for subject in subjects} - LOOPBACK)
     if hosts:
         text = f"over the network to {', '.join(hosts)}"
@@ -136,10 +140,8 @@ def _keep_alive_fact(worker_class: str) -> Fact:
 
 def _setting_facts(subjects: Sequence[Subject], settings: Settings, plan: Plan) -> list[Fact]:
     """What holds for the requests, and for our own servers; an external server's settings cannot be seen."""
-    packed = "compressed with gzip" if plan.gzip else "not compressed"
-    form = f"{plan.form} ({'instances' if plan.form == 'row' else 'inputs'}), {packed}"
     timeout = formatting.duration(plan.timeout_s)
-    facts = [Fact(key="JSON form", mark="info", short=f"JSON {plan.form} form{', gzip' * plan.gzip}", text=form)]
+    facts = [_form_fact(plan)]
     if not all(subject.is_local for subject in subjects):
         unknown = "threads, batching and oneDNN of an external server are not known here"
         return [
@@ -158,14 +160,30 @@ def _setting_facts(subjects: Sequence[Subject], settings: Settings, plan: Plan) 
         *facts,
         Fact(key="timeout", mark="info", short=f"timeout {timeout}", text=timeouts),
         Fact(key="threads", mark="info", short=short, text=f"{threads} on both; {workers}"),
-        Fact(key="batching", mark="info", short="no server-side batching", text="server-side batching off"),
+        _batching_fact(settings.tf_serving.batching or settings.tf_serving.flags.get("enable_batching") is True),
         Fact(key="oneDNN", mark="info", short=onednn, text=f"{onednn} for both"),
     ]
 
 
+def _form_fact(plan: Plan) -> Fact:
+    """The JSON forms of the plan's ladders; several when they are what is compared."""
+    forms = list(dict.fromkeys((ladder.form, ladder.gzip) for ladder in plan.ladders))
+    words = {"row": "row (instances)", "column": "column (inputs)"}
+    text = "; ".join(f"{words[form]}, {'compressed with gzip' if gzip else 'not compressed'}" for form, gzip in forms)
+    short = "JSON in several forms" if len(forms) > 1 else f"JSON {forms[0][0]} form{', gzip' * forms[0][1]}"
+    return Fact(key="JSON form", mark="info", short=short, text=text)
+
+
+def _batching_fact(on: bool) -> Fact:
+    if not on:
+        return Fact(key="batching", mark="info", short="no server-side batching", text="server-side batching off")
+    text = "tf-serving joins requests into batches (batching.config); flask does not"
+    return Fact(key="batching", mark="warn", short="server-side batching on", text=text)
+
+
 def _machine_facts() -> list[Fact]:
     cores = psutil.cpu_count() or 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    usable = usable_cores()
     load = os.getloadavg()[0]
     busy = load > cores / 2
     memory = formatting.memory(psutil.virtual_memory().total / 1e6)
@@ -182,7 +200,7 @@ def _machine_facts() -> list[Fact]:
             short=f"client shares {formatting.plural(usable, 'core')}",
             text=f"client and servers share {usable} of {formatting.plural(cores, 'core')}{_quota()}",
         ),
-        Fact(key="machine", mark="info", short=_cpu_model(), text=f"{_cpu_model()}, {memory} memory"),
+        Fact(key="machine", mark="info", short=cpu_model(), text=f"{cpu_model()}, {memory} memory"),
         Fact(
             key="software",
             mark="info",
@@ -209,7 +227,13 @@ def _quota() -> str:
     return "" if quota == "max" else f", cgroup quota {int(quota) / int(period):.1f} cores"
 
 
-def _cpu_model() -> str:
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+
+
+def cpu_model() -> str:
+    """The processor's name as the system says it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

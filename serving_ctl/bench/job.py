@@ -13,14 +13,16 @@ from pathlib import Path
 import msgspec
 
 from serving_ctl.api.metadata import ServedModel, Signature, choose_signature, parse_metadata
-from serving_ctl.api.rest import ModelClient
+from serving_ctl.api.rest import ModelClient, external_headers
 from serving_ctl.bench.fairness import UNREAD, Subject, fairness_facts, model_digest
+from serving_ctl.bench.fingerprint import fingerprint
 from serving_ctl.bench.model_folder import ModelFolder
 from serving_ctl.bench.parity import Parity, check_parity
 from serving_ctl.bench.payload import Values, build_bodies, fitted_ladder, fixed_batch
 from serving_ctl.bench.plan import Plan
 from serving_ctl.bench.runner import Endpoint, Runner
 from serving_ctl.bench.steering import Steering
+from serving_ctl.bench.usage import Used
 from serving_ctl.config import FLASK, Settings
 from serving_ctl.errors import ParityError
 from serving_ctl.events import Event, RunFailed, RunStarted, ServerChanged, Target
@@ -31,7 +33,7 @@ PARITY_BODIES = 5
 class Job:
     """Measures plans on the servers of ``states``, the numerator of every ratio first (R17).
 
-    ``alive`` says in one sentence why a server is gone, or None while it runs.
+    ``alive`` says in one sentence why a server is gone, or None while it runs; ``used`` what it has used so far.
     """
 
     def __init__(
@@ -40,10 +42,11 @@ class Job:
         states: Mapping[str, ServerChanged],
         emit: Callable[[Event], None],
         alive: Callable[[str], Awaitable[str | None]],
+        used: Callable[[str], Awaitable[Used | None]],
         steering: Steering,
     ) -> None:
         self._settings, self._states, self._emit, self._alive = settings, states, emit, alive
-        self._steering = steering
+        self._used, self._steering = used, steering
         self._folder = ModelFolder(settings.model)
 
     async def measure(self, plan: Plan, run_id: str, *, despite_parity: bool) -> None:
@@ -60,7 +63,8 @@ class Job:
                 raise self._refuse(started, parity)
             with tempfile.TemporaryDirectory(prefix="tfserve-tui-") as folder:
                 bodies = await asyncio.to_thread(_write_bodies, plan, signature, values, Path(folder))
-                await Runner(plan, endpoints, bodies, self._emit, self._alive, self._steering).run(started)
+                runner = Runner(plan, endpoints, bodies, self._emit, self._alive, self._used, self._steering)
+                await runner.run(started)
 
     @asynccontextmanager
     async def _endpoints(self) -> AsyncIterator[dict[str, Endpoint]]:
@@ -69,11 +73,15 @@ class Job:
             yield {
                 server: Endpoint(
                     server=server,
-                    client=await stack.enter_async_context(ModelClient(state.url, self._settings.model.name)),
+                    client=await stack.enter_async_context(self._client(state)),
                     workers=workers if server == FLASK and state.runtime == "gunicorn" else 0,
                 )
                 for server, state in self._states.items()
             }
+
+    def _client(self, state: ServerChanged) -> ModelClient:
+        headers = external_headers(self._settings, state.server, state.runtime)
+        return ModelClient(state.url, self._settings.model.name, headers=headers)
 
     async def _parity(
         self, endpoints: Mapping[str, Endpoint], signature: Signature, values: Values, plan: Plan
@@ -111,6 +119,7 @@ class Job:
             signature=signature.name,
             seed=plan.seed,
             expected_s=plan.expected_s,
+            fingerprint=fingerprint(subjects, self._settings, plan, digest),
         )
 
 
@@ -138,10 +147,10 @@ def _write_bodies(plan: Plan, signature: Signature, values: Values, folder: Path
     for ladder in plan.ladders:
         for size in ladder.sizes:
             batch = size if ladder.kind == "batch" else ladder.batch
-            path = folder / f"{batch}.jsonl"
+            path = folder / f"{batch}-{ladder.form}.jsonl"
             if not path.exists():
                 bodies = build_bodies(
-                    signature, values, batch=batch, count=plan.distinct_bodies, seed=plan.seed, form=plan.form
+                    signature, values, batch=batch, count=plan.distinct_bodies, seed=plan.seed, form=ladder.form
                 )
                 path.write_bytes(b"\n".join(bodies) + b"\n")
             files[ladder.name, size] = path

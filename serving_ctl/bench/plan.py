@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from serving_ctl.bench.presets import PROFILES, Preset, check_rounds, named_ladders
+from serving_ctl.bench.presets import PROFILES, SEARCHES, Preset, check_rounds, named_ladders
 from serving_ctl.config import BenchSettings
 from serving_ctl.errors import ConfigError
 from serving_ctl.events import CellFinished, Ladder
@@ -15,6 +15,9 @@ from serving_ctl.events import CellFinished, Ladder
 MAX_CELL_SECONDS = 30.0
 FLOOR_REQUESTS = 5
 SATURATED_CELLS = 2
+SEARCH_S = 75.0
+"""About twelve steps of 3,000 requests at 500 requests/s."""
+SEARCH_REQUESTS = 36_000
 CALIBRATION_S = 1.3
 """The client's own floor is measured once a size (R12)."""
 
@@ -48,8 +51,27 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         cells_s = 2 * self.rounds * sum(self.expected_cell_s(ladder, size) for ladder, size in sizes)
         return cells_s + CALIBRATION_S * len(sizes)
 
+    @property
+    def expected_requests(self) -> int:
+        """About how many requests are counted, at two cores' pace (a search: a dozen steps)."""
+        return 2 * self.rounds * sum(self._cell_requests(one, size) for one in self.ladders for size in one.sizes)
+
+    def expected_memory_mb(self, workers: int) -> float:
+        """About what the servers need at the largest batch: 350 MB + 0.1 MB an instance, each process (text CNN)."""
+        largest = max(size if one.kind == "batch" else one.batch for one in self.ladders for size in one.sizes)
+        return (1 + workers) * (350 + 0.1 * largest)
+
+    def _cell_requests(self, ladder: Ladder, size: int) -> int:
+        if ladder.kind in SEARCHES:
+            return SEARCH_REQUESTS
+        batch, clients = (size, ladder.clients) if ladder.kind == "batch" else (ladder.batch, size)
+        request_s = (0.003 + 0.00015 * batch) / min(clients, 2)
+        return max(round(min(self.min_seconds, MAX_CELL_SECONDS) / request_s), self.min_requests, clients)
+
     def expected_cell_s(self, ladder: Ladder, size: int) -> float:
         """A rough guess for one cell: the minima at 3 ms + 0.15 ms an instance a request (text CNN, two cores)."""
+        if ladder.kind in SEARCHES:
+            return SEARCH_S
         batch, clients = (size, ladder.clients) if ladder.kind == "batch" else (ladder.batch, size)
         request_s = 0.003 + 0.00015 * batch
         window = min(max(self.min_seconds, self.min_requests * request_s), MAX_CELL_SECONDS)

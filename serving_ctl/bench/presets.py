@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from serving_ctl.config import TomlTable, config_file, convert_table, nearest, templates_dir, user_config_dir
+from serving_ctl.config import Settings, TomlTable, config_file, convert_table, nearest, templates_dir, user_config_dir
 from serving_ctl.errors import ConfigError
 from serving_ctl.events import Ladder
 
 FILE_NAME = "presets.toml"
+RATE_LIMIT, CLIENT_LIMIT = "rate-limit", "client-limit"
+SEARCHES = {RATE_LIMIT, CLIENT_LIMIT}
+"""Ladders whose cell is a search for the highest load that holds a p99."""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,15 +39,33 @@ PROFILES: dict[str, Profile] = {
 class LadderTable(TomlTable, frozen=True):
     """One entry of ``ladders``."""
 
-    kind: Literal["batch", "concurrency"]
+    kind: Literal["batch", "concurrency", "rate-limit", "client-limit"]
     sizes: tuple[int, ...]
-    """Instances a request (batch) or clients (concurrency), ascending."""
+    """Instances a request (batch), clients (concurrency) or p99 limits in ms (the two searches), ascending."""
     name: str = ""
     """Heading of its table; empty takes the preset's name, or the kind when the preset has several ladders."""
     clients: int = 1
     """Batch ladders: simultaneous clients."""
     batch: int = 1
-    """Concurrency ladders: instances a request."""
+    """Concurrency ladders and searches: instances a request."""
+    form: Literal["", "row", "column"] = ""
+    """JSON form of this ladder; empty takes the preset's."""
+    gzip: bool = False
+    """Send this ladder's bodies compressed, whatever the preset says."""
+
+
+class FlaskOverride(TomlTable, frozen=True, omit_defaults=True):
+    """What a preset wants of [flask]; what is left out is as in the settings."""
+
+    worker_class: Literal["", "sync", "gthread"] = ""
+    threads: Annotated[int, msgspec.Meta(ge=0)] = 0
+    workers: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class ServingOverride(TomlTable, frozen=True, omit_defaults=True):
+    """What a preset wants of [tf-serving]."""
+
+    batching: bool = False
 
 
 class Preset(TomlTable, frozen=True):
@@ -56,6 +79,8 @@ class Preset(TomlTable, frozen=True):
     """``row`` sends instances, ``column`` sends inputs."""
     gzip: bool = False
     """Send bodies compressed; the server unpacks them inside the measured time."""
+    flask: FlaskOverride = FlaskOverride()
+    tf_serving: ServingOverride = ServingOverride()
     rounds: int | None = None
     min_seconds: float | None = None
     min_requests: int | None = None
@@ -72,12 +97,57 @@ def load_presets() -> dict[str, Preset]:
         for path in (templates_dir() / FILE_NAME, user_config_dir() / FILE_NAME, config_file(FILE_NAME))
         if path.is_file()
     )
-    presets = {name: preset for path in files for name, preset in _read(path).items()}
+    return own_keys({name: preset for path in files for name, preset in _read(path).items()})
+
+
+def own_keys(presets: dict[str, Preset]) -> dict[str, Preset]:
+    """The presets, where of several with one number key the last has it."""
     owners = {preset.key: name for name, preset in presets.items()}
     return {
         name: preset if owners[preset.key] == name else msgspec.structs.replace(preset, key="")
         for name, preset in presets.items()
     }
+
+
+def parse_preset(name: str, table: dict[str, Any]) -> Preset:
+    """The preset of one table. Raises ConfigError naming the key and the nearest known one."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ConfigError(f"preset name {name!r}: letters, digits, '-' and '_' only.")
+    return _checked(convert_table(table, Preset, f"[{name}]"), name, f"[{name}]")
+
+
+def save_preset(name: str, preset: Preset) -> Path:
+    """Write ``preset`` into the user's presets.toml in place of one of that name; returns the file.
+
+    What else the file holds stays as it is. Raises ConfigError when it cannot be written or read back.
+    """
+    path = user_config_dir() / FILE_NAME
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        kept = re.sub(rf"(?ms)^\[{re.escape(name)}\]\n.*?(?=^\[|\Z)", "", text)
+        unfinished = path.with_name(f".{FILE_NAME}.unfinished")
+        unfinished.write_text(f"{kept.rstrip()}\n\n{preset_toml(name, preset)}".lstrip(), encoding="utf-8")
+        _read(unfinished)
+        unfinished.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}.") from None
+    return path
+
+
+def preset_toml(name: str, preset: Preset) -> str:
+    """The preset's table as TOML; what is left to the profile is left out."""
+    table = {key: value for key, value in msgspec.to_builtins(preset).items() if value is not None}
+    return "\n".join([f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """A value in TOML: JSON's spelling but for tables."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(one) for one in value) + "]"
+    return json.dumps(value)
 
 
 def choose_preset(presets: dict[str, Preset], name: str) -> Preset:
@@ -108,9 +178,21 @@ def named_ladders(name: str, preset: Preset) -> tuple[Ladder, ...]:
             sizes=table.sizes,
             clients=table.clients,
             batch=table.batch,
+            form=table.form or preset.form,
+            gzip=table.gzip or preset.gzip,
         )
         for table in preset.ladders
     )
+
+
+def settings_for(preset: Preset, settings: Settings) -> Settings:
+    """``settings`` with what the preset wants otherwise."""
+    wanted = msgspec.structs.asdict(preset.flask)
+    flask = msgspec.structs.replace(settings.flask, **{key: value for key, value in wanted.items() if value})
+    serving = settings.tf_serving
+    if preset.tf_serving.batching:
+        serving = msgspec.structs.replace(serving, batching=True)
+    return msgspec.structs.replace(settings, flask=flask, tf_serving=serving)
 
 
 def _checked(preset: Preset, name: str, source: str) -> Preset:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,10 @@ from serving_ctl.bench.plan import (
     round_order,
     server_order,
 )
+from serving_ctl.bench.presets import SEARCHES
+from serving_ctl.bench.search import Found, Search
 from serving_ctl.bench.steering import Steering
+from serving_ctl.bench.usage import UsageMeter, Used
 from serving_ctl.bench.waterfall import scrape_parts, timing_parts
 from serving_ctl.errors import LoadError, RunIncomplete, ServerAnswerError
 from serving_ctl.events import (
@@ -47,6 +51,7 @@ from serving_ctl.stats.stability import is_stable
 EXTENSIONS = 3
 CLIENTS_CHANGED = "CLIENTS-CHANGED"
 SKIPPED = "SKIPPED"
+OVER_LIMIT = "OVER-LIMIT"
 CONNECTION_FAULTS = {"connect refused", "connect failed", "reset"}
 
 
@@ -61,7 +66,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 class Runner:
     """One run of one plan. ``bodies`` maps (ladder, size) to the JSON-lines file of its request bodies.
 
-    ``alive`` says in one sentence why a server is gone, or None while it runs.
+    ``alive`` says in one sentence why a server is gone, or None while it runs; ``used`` what it has used so far.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Runner:
         bodies: Mapping[tuple[str, int], Path],
         emit: Callable[[Event], None],
         alive: Callable[[str], Awaitable[str | None]],
+        used: Callable[[str], Awaitable[Used | None]],
         steering: Steering,
     ) -> None:
         self._plan = plan
@@ -78,6 +84,7 @@ class Runner:
         self._bodies = bodies
         self._emit = emit
         self._alive = alive
+        self._used = used
         self._steering = steering
         self._calibrations: dict[tuple[str, int], Calibration | None] = {}
         self._saturated: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -138,8 +145,10 @@ class Runner:
         """The cell measured; when the load engine could not do it, the cell carries that and the run goes on."""
         try:
             spec = self._spec(cell, ladder)
+            if ladder.kind in SEARCHES:
+                return await self._search(cell, ladder, spec)
             calibration = await self._calibration(cell, spec)
-            result, scrapes = await self._load(cell, spec)
+            result, scrapes, used = await self._load(cell, spec)
         except LoadError as error:
             return CellFinished(cell=cell, failures=(Failure(kind="load engine", count=1, example=str(error)),))
         if calibration:
@@ -147,7 +156,19 @@ class Runner:
         if self._steering.clients_change:
             result = msgspec.structs.replace(result, flags=(*result.flags, CLIENTS_CHANGED))
         floor_ms = calibration.floor_ms if calibration else None
-        return finish_cell(cell, result, scrapes, cell.size if ladder.kind == "concurrency" else 0, floor_ms)
+        burst = cell.size if ladder.kind == "concurrency" else 0
+        finished = finish_cell(cell, result, scrapes, burst, floor_ms)
+        cpu_s, memory_mb = used or (None, None)
+        return msgspec.structs.replace(finished, server_cpu_s=cpu_s, server_memory_mb=memory_mb)
+
+    async def _search(self, cell: Cell, ladder: Ladder, spec: LoadSpec) -> CellFinished:
+        """The highest load under the cell's p99 limit; the figures kept are those of that load."""
+
+        def show(tick: Tick) -> None:
+            self._emit(_cell_tick(cell, tick))
+
+        found = await Search(ladder.kind, cell.size, spec, self._steering, show).run()
+        return finish_search(cell, found)
 
     async def _calibration(self, cell: Cell, spec: LoadSpec) -> Calibration | None:
         """The client's own floor for these bodies and clients, measured once a run (R12); None when it cannot be."""
@@ -160,27 +181,33 @@ class Runner:
                 self._calibrations[key] = None
         return self._calibrations[key]
 
-    async def _load(self, cell: Cell, spec: LoadSpec) -> tuple[LoadResult, tuple[Scrape, Scrape] | None]:
+    async def _load(self, cell: Cell, spec: LoadSpec) -> tuple[LoadResult, tuple[Scrape, Scrape] | None, Used | None]:
         """Warm up, scrape, measure, extend while unstable (R9), scrape (R20)."""
         endpoint = self._endpoints[cell.server]
+        meter = UsageMeter(partial(self._used, cell.server))
         before: Scrape | None = None
 
-        async def scrape() -> None:
+        async def look() -> None:
             nonlocal before
             before = await _scrape(endpoint.client)
+            await meter.start()
 
         def show(tick: Tick) -> None:
             self._emit(_cell_tick(cell, tick))
 
-        result = await run_load(spec, on_tick=show, on_warm=scrape, control=self._steering.next_load())
         further = msgspec.structs.replace(spec, burst=False, warmup=None)
-        for _ in range(EXTENSIONS):
-            if is_stable(_windows(result)) is not False or SKIPPED in result.flags:
-                break
-            more = await run_load(further, on_tick=show, control=self._steering.next_load())
-            result = merge_results([result, more])
+        try:
+            result = await run_load(spec, on_tick=show, on_warm=look, control=self._steering.next_load())
+            for _ in range(EXTENSIONS):
+                if is_stable(_windows(result)) is not False or SKIPPED in result.flags:
+                    break
+                more = await run_load(further, on_tick=show, control=self._steering.next_load())
+                result = merge_results([result, more])
+            used = await meter.stop()
+        finally:
+            await meter.cancel()
         after = await _scrape(endpoint.client) if before else None
-        return result, (before, after) if before and after else None
+        return result, (before, after) if before and after else None, used
 
     def _spec(self, cell: Cell, ladder: Ladder) -> LoadSpec:
         concurrent = ladder.kind == "concurrency"
@@ -188,9 +215,9 @@ class Runner:
         clients = cell.size if concurrent else ladder.clients
         return LoadSpec(
             url=endpoint.client.predict_url,
-            headers=(("Content-Type", "application/json"),),
+            headers=(("Content-Type", "application/json"), *endpoint.client.headers.items()),
             bodies_file=str(self._bodies[ladder.name, cell.size]),
-            gzip=self._plan.gzip,
+            gzip=ladder.gzip,
             clients=clients,
             warmup=Warmup(seconds=self._plan.warmup_seconds, workers=endpoint.workers),
             stop=StopRule(
@@ -267,6 +294,26 @@ def finish_cell(
         client_floor_ms=client_floor_ms,
         client_cpu_percent=100 * client.cpu_s / client.wall_s if client.wall_s else 0.0,
         histogram=tuple(zip(result.request.index, result.request.count, strict=True)),
+    )
+
+
+def finish_search(cell: Cell, found: Found) -> CellFinished:
+    """What is kept of a search: the best step's figures and all steps; without a best one, why all failed."""
+    if found.skipped:
+        return CellFinished(cell=cell, skipped="by the user", steps=found.steps)
+    best = found.best
+    if best is None:
+        errors = merge_results(found.results).errors
+        failures = tuple(Failure(kind=k, count=e.count, example=e.example) for k, e in sorted(errors.items()))
+        return CellFinished(cell=cell, flags=(OVER_LIMIT,), failures=failures, steps=found.steps)
+    finished = finish_cell(cell, best, None)
+    return msgspec.structs.replace(
+        finished,
+        request=latency(best.latency),
+        flags=(*finished.flags, "CLIENT-LIMITED") if found.client_limited else finished.flags,
+        histogram=tuple(zip(best.latency.index, best.latency.count, strict=True)),
+        limit=found.limit,
+        steps=found.steps,
     )
 
 

@@ -23,6 +23,11 @@ class Steering:
         """True between ``pause`` and ``resume``."""
         return not self._going.is_set()
 
+    @property
+    def is_skipped(self) -> bool:
+        """True when the user ended the cell under way."""
+        return self._skipped
+
     def pause(self) -> None:
         """Send nothing until ``resume``; the clocks of the cell stand still."""
         self._going.clear()

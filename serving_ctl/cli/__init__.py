@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from serving_ctl.cli import load, run, servers
+from serving_ctl.cli import history, load, parts, plan, run, servers
 from serving_ctl.cli.session import Interrupted, say
 from serving_ctl.config import state_dir
 from serving_ctl.errors import Exit, TfServeError
@@ -87,9 +87,18 @@ for _command in (
     servers.metadata,
     servers.logs,
     servers.doctor,
+    parts.workers,
+    parts.containers,
     run.presets,
     run.run,
     load.load,
+    plan.plan,
+    history.history,
+    history.show,
+    history.export,
+    history.compare,
+    history.baseline,
+    history.forget,
 ):
     cli.add_command(_command)
 

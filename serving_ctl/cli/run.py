@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from serving_ctl import formatting
+from serving_ctl.cli.history import EXPORT_HELP, check_exports, table_texts, write_exports
 from serving_ctl.cli.session import RUNTIMES, StateTalk, print_data, require_model, say, with_engine
 from serving_ctl.config import load_settings
-from serving_ctl.errors import Exit
-from serving_ctl.events import Event
+from serving_ctl.errors import Exit, TfServeError
+from serving_ctl.events import Event, LogLine
 
 if TYPE_CHECKING:
     from serving_ctl.engine import Engine, PresetSummary, RunOptions
+    from serving_ctl.results.compare import RunComparison
     from serving_ctl.results.record import RunRecord
 
 
@@ -37,9 +39,12 @@ def presets(config: Path | None, as_json: bool) -> int:
     "--profile", type=click.Choice(["quick", "standard", "publish"]), help="How thorough [default: preset's]."
 )
 @click.option("--rounds", type=click.IntRange(min=2), help="Rounds, an even number.")
-@click.option("--export", "exports", multiple=True, type=click.Path(path_type=Path), help="Write tables to FILE.md.")
+@click.option("--export", "exports", multiple=True, type=click.Path(path_type=Path), help=EXPORT_HELP)
 @click.option("--events", type=click.Path(path_type=Path), help="Record the run to FILE.jsonl.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON only.")
+@click.option(
+    "--baseline", metavar="NAME", help="Compare with the run called NAME; without one, this is it from now on."
+)
 @click.option("--keep", is_flag=True, help="Leave servers running that this command started.")
 @click.option("--dry-run", is_flag=True, help="Say what would be measured, measure nothing.")
 @click.option("--despite-parity", is_flag=True, help="Measure although the predictions differ.")
@@ -55,6 +60,7 @@ def run(
     exports: tuple[Path, ...],
     events: Path | None,
     as_json: bool,
+    baseline: str | None,
     keep: bool,
     dry_run: bool,
     despite_parity: bool,
@@ -76,7 +82,7 @@ def run(
     )
     if dry_run:
         return _dry_run(config, preset, options, as_json)
-    _check_exports(exports)
+    check_exports(exports)
     talk = _RunTalk()
 
     async def work(engine: Engine) -> int:
@@ -95,7 +101,7 @@ def run(
         return with_engine(config, work, talk)
     finally:
         talk.close()
-        _publish(talk.record, exports, as_json)
+        _publish(talk.record, exports, baseline, as_json)
 
 
 class _RunTalk(StateTalk):
@@ -117,36 +123,59 @@ class _RunTalk(StateTalk):
     def __call__(self, event: Event) -> None:
         from serving_ctl.bench.progress import advance
 
-        if self._progress.run is None:
+        if isinstance(event, LogLine):
+            self._say_history(event)
+        elif self._progress.run is None:
             super().__call__(event)
         self._progress = advance(self._progress, event)
         self._line.show(self._progress, event)
+
+    def _say_history(self, line: LogLine) -> None:
+        from serving_ctl.engine import HISTORY
+
+        if line.server == HISTORY:
+            say(line.text)
 
     def close(self) -> None:
         """Take the bar off the terminal."""
         self._line.close()
 
 
-def _check_exports(exports: tuple[Path, ...]) -> None:
-    from serving_ctl.results.export import check_export
-
-    for path in exports:
-        check_export(path)
-
-
-def _publish(record: RunRecord | None, exports: tuple[Path, ...], as_json: bool) -> None:
+def _publish(record: RunRecord | None, exports: tuple[Path, ...], baseline: str | None, as_json: bool) -> None:
     """Write and print what was measured, a run that was cut short as well."""
     if record is None:
         return
-    from serving_ctl.engine import export_record
+    from serving_ctl.results.compare import comparison_tables
+    from serving_ctl.results.document import json_document
+    from serving_ctl.results.export import is_stdout
     from serving_ctl.results.tables import ladder_tables
-    from serving_ctl.results.text import table_text
 
-    for path in exports:
-        export_record(record, path)
-        say(f"wrote {path}")
-    tables = ladder_tables(record)
-    print_data({"schema": 1, "run": record, "tables": tables} if as_json else "\n\n".join(map(table_text, tables)))
+    write_exports(record, exports)
+    comparison = _against_baseline(record, baseline) if baseline and record.cells else None
+    if as_json:
+        print_data(json_document(record) | ({"comparison": comparison} if comparison else {}))
+    elif not any(map(is_stdout, exports)):
+        print_data(table_texts((*ladder_tables(record), *(comparison_tables(comparison) if comparison else ()))))
+
+
+def _against_baseline(record: RunRecord, name: str) -> RunComparison | None:
+    """``record`` against the baseline ``name``; when there is none yet, it becomes that baseline.
+
+    What stands in the way is said and costs no more than the comparison: the run itself is still printed.
+    """
+    from serving_ctl.results.compare import compare_records
+    from serving_ctl.results.history import History
+
+    kept = History(say)
+    try:
+        known = kept.baselines().get(name)
+        if known is not None:
+            return compare_records(kept.run(known), record)
+        kept.name_baseline(name, record.started.run_id)
+        say(f"there was no baseline {name!r}: this run is it from now on")
+    except TfServeError as error:
+        say(f"not compared with baseline {name!r}: {error}")
+    return None
 
 
 def _dry_run(config: Path | None, preset: str, options: RunOptions, as_json: bool) -> int:
@@ -161,7 +190,8 @@ def _dry_run(config: Path | None, preset: str, options: RunOptions, as_json: boo
         click.echo(f"{ladder.name}: {ladder.kind} {sizes}; {formatting.plural(plan.rounds, 'round')}")
     minima = f"{formatting.duration(plan.min_seconds)} and {formatting.plural(plan.min_requests, 'request')}"
     click.echo(
-        f"{formatting.count(plan.cells)} cells of at least {minima}, about {formatting.duration(plan.expected_s)}."
+        f"{formatting.count(plan.cells)} cells of at least {minima}, about {formatting.duration(plan.expected_s)} and "
+        f"{formatting.rounded_count(plan.expected_requests)} requests."
     )
     return Exit.DONE
 
@@ -169,6 +199,8 @@ def _dry_run(config: Path | None, preset: str, options: RunOptions, as_json: boo
 def _preset_line(preset: PresetSummary) -> str:
     rounds = formatting.plural(preset.rounds, "round")
     return (
-        f"{preset.key or ' '}  {preset.name:<14} {preset.title:<42} {formatting.count(preset.cells):>4} cells, "
-        f"{rounds}, about {formatting.duration(preset.expected_s)}"
+        f"{preset.key or ' '}  {preset.name:<22} {preset.title:<46} {formatting.count(preset.cells):>4} cells, "
+        f"{rounds:>9}, about {formatting.duration(preset.expected_s):>6}, "
+        f"{formatting.rounded_count(preset.expected_requests):>9} requests, "
+        f"{formatting.memory(preset.expected_memory_mb)}"
     )

@@ -110,6 +110,8 @@ def read_batching(path: str) -> BatchingParameters:
         )
     if list(sizes) != sorted(set(sizes)):
         raise invalid(f"allowed_batch_sizes entries must be monotonically increasing; got {list(sizes)}")
+    if value("num_batch_threads") < 1:
+        raise invalid(f"num_batch_threads must be positive; was {value('num_batch_threads')}")
     return BatchingParameters(
         value("max_batch_size"),
         value("batch_timeout_micros"),

@@ -62,7 +62,8 @@ class Connection(asyncio.Protocol):
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         # What is still to be answered, in order, and whether the connection lives on afterwards.
         self._waiting: deque[tuple[Request | Answer, bool]] = deque()
-        self._working = self._receiving = self._head_done = self._at_end = False
+        self._working = self._receiving = self._head_done = self._in_body = self._at_end = False
+        self._head_only = False  # the bytes last received belong to the head under way alone
         self._reading = self._writable = self._keep = True
         self._bodiless = False  # the request under way is a HEAD
         self._unsent = 0
@@ -87,16 +88,11 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse; ``on_message_complete`` queues each request that is whole."""
-        parser = self._parser
-        if parser is None:
-            return
-        try:
-            parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._decline_upgrade(parser.get_method(), data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self._refuse(NOT_TAKEN)
-        if self._receiving and not self._head_done:
+        self._head_only = True
+        rest = data
+        while self._parser is not None and rest:
+            rest = self._feed(self._parser, rest)
+        if self._receiving and self._head_only and not self._in_body:
             self._head_size += len(data)
             if self._head_size > _LARGEST_HEAD:
                 self._refuse(Answer(431, error_json("The request's headers are too large")))
@@ -104,21 +100,36 @@ class Connection(asyncio.Protocol):
             self._reading = False
             self._transport.pause_reading()
 
-    def _decline_upgrade(self, method: bytes, rest: bytes) -> None:
-        """Read the request again as if it had not asked for another protocol: httptools has left out its body."""
-        if self._parser is None or method == b"CONNECT":
+    def _feed(self, parser: httptools.HttpRequestParser, data: bytes) -> bytes:
+        """Parse ``data``; returns what is still to be parsed."""
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._decline_upgrade(parser.get_method(), data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            if self._parser is not None:
+                self._refuse(NOT_TAKEN)
+        return b""
+
+    def _decline_upgrade(self, method: bytes, rest: bytes) -> bytes:
+        """The request anew as if it had not asked for another protocol: httptools has left out its body."""
+        if self._parser is None:
+            return b""
+        if method == b"CONNECT":
             self._refuse(NOT_TAKEN)
-            return
+            return b""
         self._parser = httptools.HttpRequestParser(self)
-        self.data_received(b"%b %b HTTP/1.1\r\n%b\r\n%b" % (method, self._url, self._kept, rest))
+        return b"%b %b HTTP/1.1\r\n%b\r\n%b" % (method, self._url, self._kept, rest)
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        if self._parser is None:
+            return
         self._url = b""
         self._parts: list[bytes] = []
         self._head_size = self._body_size = 0
         self._kept = b""
-        self._packed = self._expects = self._head_done = False
+        self._packed = self._expects = self._head_done = self._in_body = False
         self._receiving = True
         self._since = self._loop.time()
 
@@ -127,7 +138,9 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; those that mean something here are kept."""
+        """One header; those that mean something here are kept. What follows a body means nothing."""
+        if self._head_done:
+            return
         key = name.lower()
         if key in _KEPT:
             self._kept += b"%b: %b\r\n" % (name, value)
@@ -138,12 +151,20 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """All headers are there."""
-        self._head_done = True
+        self._head_done = self._in_body = True
         if self._expects and not self._working and self._parser and not self._parser.should_upgrade():
             self._transport.write(_CONTINUE)
 
+    def on_chunk_header(self) -> None:
+        """A chunk begins. The last one has no body: headers may follow it, and are limited like a head."""
+        self._in_body = False
+        self._head_size = 0
+
     def on_body(self, part: bytes) -> None:
         """A piece of the body."""
+        if self._parser is None:
+            return
+        self._in_body, self._head_only = True, False
         self._parts.append(part)
         self._body_size += len(part)
         if self._body_size > _LARGEST_BODY:
@@ -153,7 +174,7 @@ class Connection(asyncio.Protocol):
         """The request is whole: it is worked on when those before it are answered."""
         if self._parser is None or self._parser.should_upgrade():
             return
-        self._receiving = False
+        self._receiving = self._head_only = False
         method = self._parser.get_method().decode("latin-1")
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         request = Request(method, self._url.decode("latin-1"), body, self._packed)
@@ -226,6 +247,7 @@ class Connection(asyncio.Protocol):
         """
         self._parser = None
         self._receiving = False
+        self._parts = []
         self._waiting.append((answer, False))
         self._begin_next()
 

@@ -85,10 +85,12 @@ class Front:
     async def _drain(self) -> None:
         self.draining = True
         self._stopped.clear()
-        for connection in list(self._connections):
-            connection.finish()
         deadline = time.monotonic() + _DRAIN_S
-        while self._connections and time.monotonic() < deadline and not await self._stop_came(0.01):
+        while self._connections and time.monotonic() < deadline:
+            for connection in list(self._connections):
+                connection.finish()
+            if await self._stop_came(0.01):
+                return
             self._look_around()
 
     def _look_around(self) -> None:

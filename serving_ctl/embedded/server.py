@@ -74,7 +74,7 @@ class EmbeddedServer:
                     runner.run(self._front.serve(listener, lambda: _say_ready(listener)))
         finally:
             self._catalog.stop()
-            self._threads.shutdown()
+            self._threads.shutdown(cancel_futures=True)
             if self._batcher is not None:
                 self._batcher.close()
 

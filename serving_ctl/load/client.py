@@ -101,7 +101,17 @@ class Core:
 class Connection(asyncio.Protocol):
     """One TCP connection. ``start_ns`` is 0 while nothing is in flight."""
 
-    __slots__ = ("_answer", "_core", "_descriptor", "client", "memory", "recognises", "start_ns", "transport")
+    __slots__ = (
+        "_answer",
+        "_core",
+        "_descriptor",
+        "_is_behind",
+        "client",
+        "memory",
+        "recognises",
+        "start_ns",
+        "transport",
+    )
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -110,6 +120,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self._core = client.core
         self._answer: Answer | None = None
+        self._is_behind = False
         self.recognises = False
         """True when a whole good answer in one piece needs nothing but its time: closed loop, connection standing."""
 
@@ -122,17 +133,21 @@ class Connection(asyncio.Protocol):
     def send(self, request: bytes) -> None:
         """Put a request on the wire.
 
-        Past the transport where that is possible: it would write at the end of the loop's turn, after the stamp.
+        Past the transport where that is possible: it would write at the end of the loop's turn, after the stamp. Not
+        while it still holds the end of a request that the server has answered unread: that must go out first.
         """
         self.start_ns = perf_counter_ns()
         written = 0
-        if self._core.tls is None:
+        if self._is_behind:
+            self._is_behind = self.transport.get_write_buffer_size() > 0
+        if self._core.tls is None and not self._is_behind:
             try:
                 written = os.write(self._descriptor, request)
             except OSError:
                 # Full, or broken: the transport waits, or says what became of the connection.
                 written = 0
         if written < len(request):
+            self._is_behind = True
             self.transport.write(request[written:])
 
     def data_received(self, data: bytes) -> None:

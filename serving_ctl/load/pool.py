@@ -103,7 +103,7 @@ class _Worker:
     async def hear(self) -> _Message:
         """The next line. Raises LoadError for what the process says it cannot do, WorkerLost when it is gone."""
         line = await self._lines.readline()
-        if line:
+        if line.endswith(b"\n"):  # else it was lost in the middle of one
             message: _Message = _decode(line)
             if isinstance(message, Failed):
                 raise LoadError(message.text)

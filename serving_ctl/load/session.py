@@ -50,7 +50,8 @@ class Session:
         self._clients = [Client(self._core) for _ in range(spec.clients)]
         self._phase: Phase | None = None
         self._first_ns: int | None = None
-        self._skipped = False
+        self._skipped = self._paused = False
+        self._change = 0
         self._lags_ms: list[float] = []
 
     async def run(self) -> LoadResult:
@@ -70,12 +71,14 @@ class Session:
                 client.halt()
 
     def pause(self) -> None:
-        """Send nothing until ``resume``."""
+        """Send nothing until ``resume``, in the phases to come neither."""
+        self._paused = True
         if self._phase is not None:
             self._phase.pause()
 
     def resume(self) -> None:
         """Go on after ``pause``."""
+        self._paused = False
         if self._phase is not None:
             self._phase.resume()
 
@@ -86,14 +89,18 @@ class Session:
             self._phase.skip()
 
     def change_clients(self, change: int) -> None:
-        """Add (or, negative, take away) clients in the phase that runs."""
-        if self._phase is not None:
+        """Add (or, negative, take away) clients: in the phase that runs, before and in the warm-up for the window."""
+        if self._phase is not None and self._phase.name != "warmup":
             self._phase.change_clients(change)
+        else:
+            self._change += change
 
     async def _run_phase(self, phase: Phase, clients: list[Client]) -> Phase:
         self._phase = phase
+        if self._paused:
+            phase.pause()
         if self._skipped:
-            phase.rule.stop()
+            phase.skip()
         await phase.run(clients)
         if self._first_ns is None:
             self._first_ns = phase.recorder.first_ns
@@ -118,12 +125,21 @@ class Session:
         return await self._run_phase(Phase("burst", self._core, rule, self._spec, self._emit), self._clients)
 
     async def _window(self) -> Phase:
+        self._change_number()
         self._core.want_samples(self._spec.samples)
         lag = asyncio.create_task(self._measure_lag())
         try:
             return await self._run_phase(self._window_phase(), self._clients)
         finally:
             lag.cancel()
+
+    def _change_number(self) -> None:
+        """Carry out the changes that were asked for before any counted request; one client always stays."""
+        number = max(len(self._clients) + self._change, 1)
+        for client in self._clients[number:]:
+            client.halt()
+        del self._clients[number:]
+        self._clients += [Client(self._core) for _ in range(number - len(self._clients))]
 
     def _window_phase(self) -> Phase:
         spec = self._spec

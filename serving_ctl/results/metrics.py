@@ -79,8 +79,38 @@ THROUGHPUT = Metric(
     value=_rate,
 )
 
+HIGHEST_RATE = Metric(
+    key="highest-rate",
+    label="highest rate",
+    unit="requests/s",
+    higher_is_better=True,
+    formula=(
+        "open loop: the highest rate at which p99 of the response time stays under the limit and errors under 0.1 %, "
+        "by doubling, then bisection to 5 %"
+    ),
+    value=lambda cell: cell.limit,
+)
+HIGHEST_CLIENTS = Metric(
+    key="highest-clients",
+    label="highest concurrency",
+    unit="clients",
+    higher_is_better=True,
+    formula=(
+        "closed loop: the highest number of clients at which p99 of the request time stays under the limit and errors "
+        "under 0.1 %, by doubling, then bisection to 5 %"
+    ),
+    value=lambda cell: cell.limit,
+)
+
 LADDER_METRICS: dict[str, tuple[Metric, ...]] = {
     "batch": (REQUEST_TIME, SERVICE_TIME, INFERENCE_TIME),
     "concurrency": (MAKESPAN, THROUGHPUT, REQUEST_TIME, INFERENCE_TIME),
+    "rate-limit": (HIGHEST_RATE,),
+    "client-limit": (HIGHEST_CLIENTS,),
 }
 """What is tabulated of a ladder; the first is the headline."""
+CHARTED: dict[str, tuple[Metric, ...]] = {
+    "batch": (REQUEST_TIME,),
+    "concurrency": (REQUEST_TIME, THROUGHPUT, MAKESPAN),
+}
+"""What is drawn by size."""

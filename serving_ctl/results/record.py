@@ -63,6 +63,40 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         return first, second
 
 
+class RateRange(msgspec.Struct, frozen=True, kw_only=True):
+    """The smallest and the largest ratio of one ladder's headline table (R17)."""
+
+    ladder: str
+    low: float
+    high: float
+
+
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A kept run as a list shows it."""
+
+    run_id: str
+    started_at: str
+    """ISO 8601 with offset."""
+    preset: str
+    title: str
+    profile: str
+    rounds: int
+    model: str
+    targets: tuple[str, str]
+    """Labels of both servers, the numerator of every ratio first."""
+    cells: int
+    """Finished cells."""
+    planned: int
+    state: str
+    """``finished``, ``cancelled``, ``failed``, or ``no end`` for one that was cut off or is still measured."""
+    reason: str = ""
+    """Why it ended early."""
+    duration_s: float | None = None
+    rates: tuple[RateRange, ...] = ()
+    baselines: tuple[str, ...] = ()
+    """Names it was given."""
+
+
 def fold_record(events: Iterable[Event], source: str) -> RunRecord:
     """The last run of a recording's events. Raises ConfigError when ``source`` holds none."""
     record: RunRecord | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterable
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from serving_ctl import formatting
 from serving_ctl.events import CellFinished, Ladder
 from serving_ctl.results.metrics import LADDER_METRICS, Metric
-from serving_ctl.results.record import RunRecord
+from serving_ctl.results.record import RateRange, RunRecord
 from serving_ctl.stats.rounds import Comparison, Verdict, compare_rounds
 
 PENDING = "·"
@@ -22,10 +23,16 @@ FLAG_MEANINGS = {
     "ERRORS": "requests failed and are in no time shown (R10); see the table of failed requests",
     "FOREIGN-TRAFFIC": "somebody else sent requests in the window; no inference time (R20)",
     "INCOMPLETE-DRAIN": "requests were still under way when the grace after the window was over (R5)",
+    "OVER-LIMIT": "even the smallest load was above the limit",
     "SKIPPED": "the cell was ended early by the user",
     "WORKER-LOST": "a load process was lost and the cell measured again",
 }
-SIZE_LABELS = {"batch": "batch size", "concurrency": "clients"}
+SIZE_LABELS = {
+    "batch": "batch size",
+    "concurrency": "clients",
+    "rate-limit": "p99 limit, ms",
+    "client-limit": "p99 limit, ms",
+}
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,13 +164,21 @@ def failure_table(record: RunRecord) -> Table:
 
 def row_comparison(record: RunRecord, ladder: Ladder, size: int, metric: Metric) -> Comparison | None:
     """The comparison over the rounds both servers finished at ``size``; None before the first such pair."""
-    values = [_by_round(record.finished(ladder.name, size, target.server), metric) for target in record.targets]
+    values = [values_by_round(record.finished(ladder.name, size, target.server), metric) for target in record.targets]
     paired = sorted(values[0].keys() & values[1].keys())
     if not paired:
         return None
     return compare_rounds(
         [values[0][r] for r in paired], [values[1][r] for r in paired], higher_is_better=metric.higher_is_better
     )
+
+
+def rate_range(record: RunRecord, ladder: Ladder) -> RateRange | None:
+    """The smallest and the largest ratio of the ladder's headline table; None while it has none."""
+    metric = LADDER_METRICS[ladder.kind][0]
+    found = [row_comparison(record, ladder, size, metric) for size in ladder.sizes]
+    ratios = [comparison.ratio for comparison in found if comparison]
+    return RateRange(ladder=ladder.name, low=min(ratios), high=max(ratios)) if ratios else None
 
 
 def verdict_text(record: RunRecord, comparison: Comparison, metric: Metric) -> str:
@@ -233,7 +248,7 @@ def _reason(record: RunRecord, metric: Metric, done: list[tuple[CellFinished, ..
     lacking = [
         f"{target.name} {_lack(cells)}"
         for target, cells in zip(record.targets, done, strict=True)
-        if cells and not _by_round(cells, metric)
+        if cells and not values_by_round(cells, metric)
     ]
     if lacking:
         return "; ".join(lacking)
@@ -244,6 +259,8 @@ def _lack(cells: tuple[CellFinished, ...]) -> str:
     """Why none of ``cells`` has a value."""
     if skipped := next((cell.skipped for cell in cells if cell.skipped), ""):
         return f"skipped: {skipped}"
+    if all("OVER-LIMIT" in cell.flags for cell in cells):
+        return "is above the limit at any load"
     if not any(cell.requests for cell in cells):
         failure = next((failure.kind for cell in cells for failure in cell.failures), "no answer")
         return f"failed: {failure}"
@@ -257,16 +274,20 @@ def _flags(cell: CellFinished) -> tuple[str, ...]:
 
 
 def _alone(cells: tuple[CellFinished, ...], metric: Metric) -> str:
-    values = list(_by_round(cells, metric).values())
-    if not values:
-        return formatting.MISSING if cells else PENDING
-    return formatting.significant(compare_rounds(values, values).first)
+    value = geometric_mean_of(cells, metric)
+    return formatting.significant(value) if value is not None or cells else PENDING
 
 
-def _by_round(cells: tuple[CellFinished, ...], metric: Metric) -> dict[int, float]:
-    """The metric's values that can be compared: measured and above zero."""
+def geometric_mean_of(cells: Iterable[CellFinished], metric: Metric) -> float | None:
+    """One server's value over its rounds, without a partner; None when there is none."""
+    values = list(values_by_round(cells, metric).values())
+    return compare_rounds(values, values).first if values else None
+
+
+def values_by_round(cells: Iterable[CellFinished], metric: Metric) -> dict[int, float]:
+    """The metric's values that can be compared, by round: measured, finite and above zero."""
     values = ((cell.cell.round, metric.value(cell)) for cell in cells)
-    return {number: value for number, value in values if value is not None and value > 0}
+    return {number: value for number, value in values if value is not None and 0 < value < math.inf}
 
 
 def _direction(record: RunRecord, metric: Metric, comparisons: Iterable[Comparison | None]) -> str:

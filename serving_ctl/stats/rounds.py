@@ -52,7 +52,7 @@ def compare_rounds(first: Sequence[float], second: Sequence[float], *, higher_is
     mean = math.fsum(logs) / rounds
     spread = math.sqrt(math.fsum((x - mean) ** 2 for x in logs) / (rounds - 1)) if rounds > 1 else math.inf
     half = half_width(spread, rounds)
-    verdict = _verdict(mean, half, higher_is_better)
+    verdict = decide(mean, half, higher_is_better=higher_is_better)
     return Comparison(
         first=_geometric_mean(first),
         second=_geometric_mean(second),
@@ -93,7 +93,8 @@ def _t_probability(t: float, freedom: int) -> float:
     return 0.5 + inside / 2
 
 
-def _verdict(mean: float, half: float, higher_is_better: bool) -> Verdict:
+def decide(mean: float, half: float, *, higher_is_better: bool) -> Verdict:
+    """Rule R16's verdict on a mean of ln(first / second) with the half width of its interval."""
     if abs(mean) + half <= TIE_MARGIN:
         return Verdict.TIE
     if abs(mean) > half:

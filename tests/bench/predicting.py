@@ -37,6 +37,7 @@ class PredictingServer:
         self.delay_s = 0.0
         self.fails_from = 1 << 30
         self.encodings: set[str] = set()
+        self.authorizations: set[str] = set()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -50,6 +51,7 @@ class PredictingServer:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 outer.encodings.add(self.headers.get("Content-Encoding", ""))
+                outer.authorizations.add(self.headers.get("Authorization", ""))
                 instances = json.loads(body)["instances"] if body.startswith(b"{") else []
                 time.sleep(outer.delay_s)
                 if len(instances) >= outer.fails_from:

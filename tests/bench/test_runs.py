@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from predicting import PredictingServer
 
@@ -164,6 +165,16 @@ def test_bodies_are_compressed_when_the_preset_says_so(run, servers):
     run.measure("packed", despite_parity=True)
     assert run.failure is None
     assert all("gzip" in server.encodings for server in servers)
+
+
+@pytest.mark.usefixtures("known_floor")
+def test_every_request_carries_the_headers_of_an_external_server(run, servers, monkeypatch):
+    monkeypatch.setenv("TOKEN_OF_THE_TEST", "Bearer t")
+    flask = FlaskSettings(runtime="external", url=servers[1].url, headers={"Authorization": "env:TOKEN_OF_THE_TEST"})
+    changed = Run(msgspec.structs.replace(run.settings, flask=flask)).measure("one")
+    assert changed.failure is None
+    assert [server.authorizations for server in servers] == [{""}, {"Bearer t"}]
+    assert "Bearer t" not in repr(changed.events)
 
 
 @pytest.mark.usefixtures("known_floor")

@@ -11,9 +11,10 @@ from run_samples import BATCH, DOCKER, cut_short, every_kind_of_row, pair, recor
 
 from serving_ctl.errors import ConfigError
 from serving_ctl.events import Fact
+from serving_ctl.results.document import all_tables
 from serving_ctl.results.export import FORMATS, check_export, write_export
 from serving_ctl.results.export.markdown import markdown_document, markdown_table
-from serving_ctl.results.tables import Column, Row, Table, fairness_table, ladder_tables
+from serving_ctl.results.tables import Column, Row, Table
 
 GOLDEN = Path(__file__).with_name("every-kind-of-row.md")
 READER = MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough")
@@ -45,7 +46,7 @@ def test_the_rows_are_counted_as_in_the_original():
 
 def test_the_document_holds_the_tables_cell_for_cell():
     whole = every_kind_of_row()
-    tables = (*ladder_tables(whole), fairness_table(whole))
+    tables = all_tables(whole)
     read = cells_read(markdown_document(whole))
     assert len(read) == len(tables)
     for table, (headings, *rows) in zip(tables, read, strict=True):

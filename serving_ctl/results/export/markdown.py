@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-from serving_ctl import formatting
-from serving_ctl.events import RunFailed
+from serving_ctl.results.document import all_tables, sentences
 from serving_ctl.results.record import RunRecord
-from serving_ctl.results.tables import Table, fairness_table, ladder_tables
+from serving_ctl.results.tables import Table
 
 _MARKUP = re.compile(r"[\\`*~|<]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|\](?=[(\[])|!(?=\[)")
 """Characters that Markdown would read: an underscore within a word is none of them."""
@@ -17,8 +16,8 @@ ORIGINAL_HEADINGS = {"#": "序号 #"}
 
 def markdown_document(record: RunRecord) -> str:
     """The whole run, ready for GitHub."""
-    tables = (*ladder_tables(record), fairness_table(record))
-    return "\n".join([*_head(record), *(line for table in tables for line in markdown_table(table))])
+    tables = (line for table in all_tables(record) for line in markdown_table(table))
+    return "\n".join([*_head(record), *tables])
 
 
 def markdown_table(table: Table) -> list[str]:
@@ -35,22 +34,8 @@ def markdown_table(table: Table) -> list[str]:
 
 
 def _head(record: RunRecord) -> list[str]:
-    run = record.started
-    targets = " against ".join(f"{target.label} ({target.version})" for target in record.targets)
-    lines = [
-        f"# {_escape(run.title)}",
-        "",
-        f"{_escape(targets)}; model {_escape(run.model)}, signature {_escape(run.signature)}; "
-        f"preset {_escape(run.preset)}, profile {run.profile}, {formatting.plural(run.rounds, 'round')}; "
-        f"{run.started_at}; tfserve-tui {run.tool_version}; run {run.run_id}.",
-        "",
-    ]
-    if record.end is None:
-        lines += ["**This run has no end: it was cut off. The finished cells follow.**", ""]
-    elif isinstance(record.end, RunFailed):
-        reason = _escape(record.end.reason.rstrip("."))
-        lines += [f"**This run ended early: {reason}. The finished cells follow.**", ""]
-    return lines
+    title, about, *troubles = map(_escape, sentences(record))
+    return [f"# {title}", "", about, "", *(line for trouble in troubles for line in (f"**{trouble}**", ""))]
 
 
 def _line(cells: list[str]) -> str:
