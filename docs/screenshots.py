@@ -1,4 +1,4 @@
-"""Makes the README's pictures: the screen over a real recording, as SVG, at the sizes that the README shows.
+"""Makes the README's pictures, the screen over a real recording as SVG, and renews the README's table of keys.
 
 `python docs/screenshots.py [RECORDING]`; without a recording it takes the first one in tests/data. Needs no server.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from serving_ctl.bench.progress import Progress, advance
 from serving_ctl.config import Settings
 from serving_ctl.events import AnyEvent, CellStarted, read_recording
+from tui import keys
 from tui.app import TfServeApp
 from tui.screens.main import MainScreen, Replay
 
@@ -47,8 +48,16 @@ def partly(events: list[AnyEvent]) -> list[AnyEvent]:
     return events[: (starts[cell] + starts[cell + 1]) // 2] if len(starts) > cell + 1 else events
 
 
+def renew_keys(readme: Path) -> None:
+    """Put the table of keys between its markers."""
+    begin, end = "<!-- keys: made by tui/keys.py -->\n", "<!-- end of keys -->"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(begin)
+    readme.write_text(before + begin + keys.markdown() + end + rest.partition(end)[2], encoding="utf-8")
+
+
 def main() -> None:
     """Write all pictures and name them."""
+    renew_keys(FOLDER.parent / "README.md")
     found = [Path(sys.argv[1])] if len(sys.argv) > 1 else sorted(Path("tests/data").glob("*.jsonl"))
     if not found:
         sys.exit("no recording in tests/data; make one with `tfserve-tui run batch-small --events FILE.jsonl`")

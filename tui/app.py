@@ -11,6 +11,7 @@ from functools import partial
 
 from rich.text import Text
 from textual.app import App, SystemCommand
+from textual.driver import Driver
 from textual.screen import Screen
 from textual.worker import WorkerFailed
 
@@ -44,8 +45,19 @@ class TfServeApp(App[None]):
             self.register_theme(own)
         wanted = theme or settings.ui.theme
         check_theme(wanted, self.available_themes)
+        keys.check_chosen(settings.ui.keys)
+        self.set_keymap(settings.ui.keys)
         self.theme = wanted
         self._main = MainScreen(settings, replay=replay, make_engine=make_engine, clock=clock)
+
+    def get_driver_class(self) -> type[Driver]:
+        """A terminal's driver is our own; a browser's is Textual's."""
+        from textual.drivers.linux_driver import LinuxDriver
+
+        from tui.terminal import TerminalDriver
+
+        chosen = super().get_driver_class()
+        return TerminalDriver if chosen is LinuxDriver else chosen
 
     def get_default_screen(self) -> Screen[None]:
         """The one main screen."""
@@ -56,7 +68,7 @@ class TfServeApp(App[None]):
         return default_variables(self.current_theme.dark)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Only what is possible now: presets, keys, themes, a picture of the screen."""
+        """Only what is possible now: presets, keys, themes."""
         if not isinstance(screen, MainScreen):
             return
         for preset in self._main.conductor.presets:
@@ -64,12 +76,9 @@ class TfServeApp(App[None]):
                 run = partial(screen.action_run_preset, preset.key)
                 yield SystemCommand(f"Run {preset.name}", preset.title, run)
         for entry in keys.commands():
-            if not obstacle(screen.look(), entry.action.partition("(")[0]):
+            if not obstacle(screen.look(), entry.verb, entry.argument):
                 yield SystemCommand(keys.command_name(entry), entry.help, partial(self._run_on_main, entry.action))
         yield SystemCommand("Theme", "Other colours", self.action_change_theme)
-        yield SystemCommand(
-            "Screenshot", "Save the screen as SVG", lambda: self.set_timer(0.1, self.deliver_screenshot)
-        )
 
     def on_mount(self) -> None:
         """Answer `kill` and a closed terminal; a test's headless app leaves the signals of its process alone."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from serving_ctl.bench.progress import Progress, advance
-from serving_ctl.events import CellTick, Event
+from serving_ctl.events import CellTick, Event, RunFailed
+from serving_ctl.results.record import RunRecord
 
 FRAME_S = 0.2
 """Seconds between two frames: five a second look alive and cost little."""
@@ -30,6 +33,16 @@ class Bridge:
         if self._due is None:
             loop = asyncio.get_running_loop()
             self._due = loop.call_at(max(self._earliest, loop.time()), self._hand_on)
+
+    def show(self, run: RunRecord) -> None:
+        """Take a kept run as the one in sight; one without an end is told as cut off, for nothing measures it now."""
+        if run.end is None:
+            reason = "it was cut off before its end."
+            run = msgspec.structs.replace(
+                run, end=RunFailed(run_id=run.started.run_id, duration_s=0.0, reason=reason), current=None
+            )
+        self.progress = msgspec.structs.replace(self.progress, run=run, started=None, tick=None, ticks=())
+        self._deliver(self.progress)
 
     def _hand_on(self) -> None:
         self._due = None

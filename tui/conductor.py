@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,10 +15,12 @@ from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from serving_ctl.bench.progress import Progress
 from serving_ctl.config import FLASK, TF_SERVING, Settings
-from serving_ctl.errors import TfServeError
+from serving_ctl.errors import ServerStartError, TfServeError
 from serving_ctl.events import Event, ServerState
+from tui.model_export import can_export, export_model
 
 if TYPE_CHECKING:
+    from serving_ctl.bench.steering import Steering
     from serving_ctl.engine import Engine, PresetSummary
 
 SERVERS = (TF_SERVING, FLASK)
@@ -38,8 +41,8 @@ def open_engine(settings: Settings, emit: Callable[[Event], None]) -> Engine:
 class Conductor:
     """One engine and the work that was asked of it.
 
-    ``spawn(coroutine, name)`` makes a worker; ``say(error)`` shows an error; ``changed()`` is called whenever what can
-    be done now may have changed.
+    ``spawn(coroutine, name)`` makes a worker; ``say(error)`` shows an error, ``not_started(error)`` that of a start;
+    ``changed()`` is called whenever what can be done now may have changed.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Conductor:
         *,
         spawn: Spawn,
         say: Callable[[TfServeError], None],
+        not_started: Callable[[ServerStartError], None],
         changed: Callable[[], None],
         make: OpenEngine = open_engine,
     ) -> None:
@@ -57,8 +61,11 @@ class Conductor:
         self.problem = ""
         self.activity = ""
         """What is being prepared, from the key until the run has begun or failed."""
-        self._settings, self._emit, self._make = settings, emit, make
-        self._spawn, self._say, self._changed = spawn, say, changed
+        self.step = ""
+        """What is being done for it, where that is known."""
+        self.settings = settings
+        self._emit, self._make = emit, make
+        self._spawn, self._say, self._not_started, self._changed = spawn, say, not_started, changed
         self._run: Worker[None] | None = None
         self._moves: dict[str, Worker[None]] = {}
 
@@ -68,6 +75,21 @@ class Conductor:
         return self._run is not None and not self._run.is_finished
 
     @property
+    def steering(self) -> Steering | None:
+        """Pause, resume, skip and ± clients; None while nothing is measured."""
+        return self.engine.steering if self.engine else None
+
+    @property
+    def is_paused(self) -> bool:
+        """True while the run sends nothing because the user said so."""
+        return self.steering is not None and self.steering.is_paused
+
+    @property
+    def can_export_model(self) -> bool:
+        """True when what hinders a run is a model that `textcnn-export` can make."""
+        return bool(self.problem) and can_export(self.settings.model)
+
+    @property
     def moving(self) -> tuple[str, ...]:
         """Servers that are being started or stopped on request."""
         return tuple(server for server, worker in self._moves.items() if not worker.is_finished)
@@ -75,7 +97,7 @@ class Conductor:
     async def open(self) -> None:
         """Load the engine, find what still runs, and from then on sample the servers once a second."""
         try:
-            self.engine = await asyncio.to_thread(self._make, self._settings, self._emit)
+            self.engine = await asyncio.to_thread(self._make, self.settings, from_any_thread(self._emit))
             self.look_again()
             await self.engine.open()
         except TfServeError as error:
@@ -93,7 +115,34 @@ class Conductor:
         """Run a preset; servers that do not run are started first."""
         if self.engine is not None and not self.is_running:
             self.activity = preset
-            self._run = self._spawn(self._guarded(self._run_preset(preset)), f"run {preset}")
+            self._run = self._spawn(self._guarded(self.engine.run(preset)), f"run {preset}")
+            self._changed()
+
+    def first_step(self) -> None:
+        """What the first screen offers: make the model if there is none, then run the smallest preset."""
+        if self.engine is not None and not self.is_running and self.presets:
+            self.activity = self.first_preset
+            self._run = self._spawn(self._guarded(self._first_run(self.engine)), "first run")
+            self._changed()
+
+    @property
+    def first_preset(self) -> str:
+        """The preset of the first run: the one that is expected to be over first."""
+        return min(self.presets, key=lambda preset: preset.expected_s).name if self.presets else ""
+
+    @property
+    def offer(self) -> str:
+        """The first step in one sentence."""
+        last = f"starts both servers, if need be, and runs {self.first_preset}"
+        if not self.can_export_model:
+            return f"Enter {last}."
+        folder = self.settings.model.path
+        return f"No model yet: Enter trains the text CNN (half a minute), exports it to {folder}, {last}."
+
+    def pause(self) -> None:
+        """Pause the run, or go on with it."""
+        if self.steering is not None:
+            (self.steering.resume if self.steering.is_paused else self.steering.pause)()
             self._changed()
 
     def cancel(self) -> None:
@@ -123,12 +172,28 @@ class Conductor:
             if server not in self.moving:
                 self._move(server, "restart")
 
+    def hard_stop(self, progress: Progress, servers: Sequence[str]) -> None:
+        """Stop those of ``servers`` that are up without waiting for their requests."""
+        for server in servers:
+            if self.engine is not None and is_up(progress, server):
+                self._move(server, "stop", hard=True)
+
+    def adopted(self, progress: Progress) -> tuple[str, ...]:
+        """Servers of ours that an earlier session started and that are up."""
+        if self.engine is None:
+            return ()
+        here = self.started_here()
+        return tuple(s for s in SERVERS if is_up(progress, s) and progress.servers[s].ours and s not in here)
+
     def started_here(self) -> tuple[str, ...]:
         """Servers that would outlive us although we started them."""
         return self.engine.started_here() if self.engine else ()
 
-    async def close(self, *, stop_servers: bool) -> None:
-        """End everything in flight, then let go of the engine; bounded by ``CLOSE_LIMIT_S``."""
+    async def close(self, *, stop_servers: bool, also: Sequence[str] = ()) -> None:
+        """End everything in flight, stop what was started here and ``also`` those, then let go of the engine.
+
+        Bounded by ``CLOSE_LIMIT_S``; raises TimeoutError.
+        """
         workers = [worker for worker in (self._run, *self._moves.values()) if worker and not worker.is_finished]
         for worker in workers:
             worker.cancel()
@@ -136,26 +201,36 @@ class Conductor:
             for worker in workers:
                 await _ended(worker)
             if self.engine is not None:
+                await asyncio.gather(*(self.engine.stop(server) for server in also))
                 await self.engine.close(stop_servers=stop_servers)
 
-    def _move(self, server: str, verb: str) -> None:
+    def _move(self, server: str, verb: str, **how: bool) -> None:
         if self.engine is not None:
-            work = self._guarded(getattr(self.engine, verb)(server))
+            work = self._guarded(getattr(self.engine, verb)(server, **how))
             self._moves[server] = self._spawn(work, f"{verb} {server}")
             self._changed()
 
-    async def _run_preset(self, preset: str) -> None:
-        if self.engine is not None:
-            await self.engine.run(preset)
+    async def _first_run(self, engine: Engine) -> None:
+        if self.can_export_model:
+            await export_model(self.settings.model, self._say_step)
+            self.look_again()
+            self._say_step("")
+        await engine.run(self.first_preset)
+
+    def _say_step(self, step: str) -> None:
+        self.step = step
+        self._changed()
 
     async def _guarded(self, work: Coroutine[Any, Any, Any]) -> None:
         """``work`` with errors for people shown; any other is a fault of ours and goes up."""
         try:
             await work
+        except ServerStartError as error:
+            self._not_started(error)
         except TfServeError as error:
             self._say(error)
         finally:
-            self.activity = ""
+            self.activity = self.step = ""
             self._changed()
 
     async def _sample_forever(self) -> None:
@@ -167,6 +242,19 @@ class Conductor:
             except TfServeError as error:
                 self._say(error)
                 return
+
+
+def from_any_thread(emit: Callable[[Event], None]) -> Callable[[Event], None]:
+    """``emit`` for callers in other threads too: it is called in the thread of the running loop."""
+    loop, home = asyncio.get_running_loop(), threading.get_ident()
+
+    def send(event: Event) -> None:
+        if threading.get_ident() == home:
+            emit(event)
+        else:
+            loop.call_soon_threadsafe(emit, event)
+
+    return send
 
 
 def is_up(progress: Progress, server: str) -> bool:

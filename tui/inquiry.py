@@ -1,4 +1,4 @@
-"""What the Model and Logs panes ask of the engine, with the answers as values they can show."""
+"""What the panes ask of the engine, with the answers as values they can show."""
 
 from __future__ import annotations
 

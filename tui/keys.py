@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from textual.binding import Binding
+
+from serving_ctl.config import nearest
+from serving_ctl.errors import ConfigError
+
+PRESET_KEYS = "0123456789"
+ALWAYS, IDLE, RUNNING = "always", "idle", "running"
+"""When the footer shows a key: at any time, while no run is on, or during one."""
+
+PLACES = {
+    "main": "Everywhere",
+    "table": "Ratio table",
+    "try": "Try it pane",
+    "logs": "Logs pane",
+    "history": "History pane",
+    "workers": "Dialog: workers",
+    "containers": "Dialog: Docker containers",
+    "doctor": "Dialog: doctor",
+    "written": "Dialog: export, once written",
+}
+"""Where keys work, in the order of help and README."""
 
 
 class Key(NamedTuple):
     """One line of the table of keys."""
 
     place: str
-    """Where the key works: ``main`` everywhere outside dialogs, ``table`` in the ratio table."""
+    """One of ``PLACES``."""
     keys: str
     """Textual's names, with commas between alternatives."""
     action: str
@@ -21,34 +43,104 @@ class Key(NamedTuple):
     help: str
     shown: str = ""
     """How the keys are written for people; empty takes ``keys``."""
-    in_footer: bool = False
+    footer: str = ""
+    """``ALWAYS``, ``IDLE`` or ``RUNNING``; empty for a key that the footer does not show."""
 
+    @property
+    def verb(self) -> str:
+        """The action without its argument."""
+        return self.action.partition("(")[0]
 
-PRESET_KEYS = "0123456789"
+    @property
+    def argument(self) -> str:
+        """The action's argument as text; empty without one."""
+        return self.action.partition("(")[2].rstrip(")").strip("'")
+
+    @property
+    def id(self) -> str:
+        """What ``[ui.keys]`` calls it: ``pause``, ``step_table_minus_1``, ``open_workers``, ``logs_follow``."""
+        name = f"{self.verb}_{self.argument.replace('-', 'minus_')}" if self.argument else self.verb
+        return name if self.place == "main" else f"{self.place}_{name}"
+
 
 KEYS = (
-    Key("main", ",".join(PRESET_KEYS), "run_preset", "run", "Run the preset of that number", "0 … 9", True),
+    Key("main", ",".join(PRESET_KEYS), "run_preset", "run", "Run the preset of that number", "0 … 9", IDLE),
+    Key("main", "enter", "first_step", "", "Before the first run: do what the screen offers", "Enter"),
     Key("main", "s", "toggle_servers", "start/stop", "Start what is stopped, else stop both servers; again during a "
-        "start: call it off. With a server card in focus: that server alone", in_footer=True),
-    Key("main", "r", "restart_servers", "restart", "Restart both servers, or the one in focus", in_footer=True),
-    Key("main", "c", "cancel_run", "cancel", "Cancel the run or a start; finished cells are kept", in_footer=True),
-    Key("main", "e", "export", "export", "Export the run as Markdown", in_footer=True),
+        "start: call it off. With a server card in focus: that server alone", footer=IDLE),
+    Key("main", "r", "restart_servers", "restart", "Restart both servers, or the one in focus", footer=IDLE),
+    Key("main", "x", "hard_stop", "", "Stop both servers, or the one in focus, without waiting for their requests"),
+    Key("main", "p", "pause", "pause", "Pause the run, or go on with it", footer=RUNNING),
+    Key("main", "n", "skip_cell", "skip cell", "Skip the cell being measured; what it has measured is kept",
+        footer=RUNNING),
+    Key("main", "plus,equals_sign", "change_clients(1)", "client", "One client more in the cell being measured",
+        "+ or =", RUNNING),
+    Key("main", "minus", "change_clients(-1)", "client", "One client fewer in the cell being measured", "-", RUNNING),
+    Key("main", "c", "cancel_run", "cancel", "Cancel the run or a start; finished cells are kept", footer=ALWAYS),
+    Key("main", "e", "open('export')", "export", "Export the run as a file; its ending is the format", footer=IDLE),
+    Key("main", "i", "open('picture')", "", "Save a picture of the screen as SVG"),
+    Key("main", "o", "open('preset')", "", "Preset form: change a preset for this session, or save it"),
     Key("main", "left_square_bracket,left", "step_table(-1)", "", "Previous table of the run", "[ or ←"),
     Key("main", "right_square_bracket,right", "step_table(1)", "", "Next table of the run", "] or →"),
+    Key("main", "v", "next_view", "", "Another view: time or histogram (Bench); JSON, curl, Python or gRPC (Model); "
+        "signature (Try it); severity (Logs)"),
+    Key("main", "y", "copy", "", "Copy what the pane shows: table, snippet, answers, log lines"),
+    Key("main", "z", "maximise", "", "The pane takes the whole screen, or gives it back"),
     Key("main", "b", "show_pane('bench')", "", "Bench pane: the measurement"),
     Key("main", "m", "show_pane('model')", "", "Model pane: what the servers serve"),
+    Key("main", "t", "show_pane('try')", "", "Try it pane: one request to both servers"),
     Key("main", "l", "show_pane('logs')", "", "Logs pane: what the servers wrote"),
-    Key("main", "u,f5", "update_model", "", "Model pane: ask the servers again", "u or F5"),
-    Key("main", "question_mark,f1", "help", "help", "This help", "? or F1", True),
-    Key("main", "q,ctrl+q", "quit", "quit", "Quit; asks what becomes of servers that were started here", "q", True),
-    Key("main", "ctrl+c", "interrupt", "", "Cancel the run; without one: quit", "ctrl+c"),
+    Key("main", "h", "show_pane('history')", "", "History pane: earlier runs"),
+    Key("main", "u,f5", "update", "", "Ask again: Model, Try it, History", "u or F5"),
+    Key("main", "w", "open('workers')", "", "Workers of flask: add, remove, replace"),
+    Key("main", "d", "open('containers')", "", "TensorFlow Serving containers, and the docker command of a start"),
+    Key("main", "a", "open('doctor')", "", "Doctor: what a start needs and what is wrong with it"),
+    Key("main", "question_mark,f1", "help", "help", "This help", "? or F1", ALWAYS),
+    Key("main", "q,ctrl+q", "quit", "quit", "Quit; asks what becomes of servers that still run", "q", ALWAYS),
+    Key("main", "ctrl+c", "interrupt", "", "Cancel the run; without one: quit", "Ctrl-C"),
     Key("table", "up,k", "move(-1)", "", "Row above", "↑ or k"),
     Key("table", "down,j", "move(1)", "", "Row below", "↓ or j"),
-    Key("table", "home", "move(-10000)", "", "First row"),
-    Key("table", "end", "move(10000)", "", "Last row"),
-    Key("table", "enter", "toggle_details", "", "Small screens: details of the row in place of the chart"),
+    Key("table", "home", "move(-10000)", "", "First row", "Home"),
+    Key("table", "end", "move(10000)", "", "Last row", "End"),
+    Key("table", "enter", "toggle_details", "", "Small screens: details of the row in place of the chart", "Enter"),
+    Key("try", "ctrl+r", "send", "send", "Send the body to both servers (Enter in the sentence does too)", "Ctrl-R"),
+    Key("try", "escape", "leave_text", "", "Leave the text, so that single keys work again", "Escape"),
+    Key("logs", "slash", "filter", "filter", "Show the lines that hold a text only; empty shows all", "/"),
+    Key("logs", "f", "follow", "follow", "Follow the end, or stay where you are"),
+    Key("logs", "g", "first_error", "first error", "Go to the first error"),
+    Key("logs", "up,k", "scroll(-1)", "", "Line above", "↑ or k"),
+    Key("logs", "down,j", "scroll(1)", "", "Line below", "↓ or j"),
+    Key("logs", "pageup", "scroll(-20)", "", "20 lines up", "PgUp"),
+    Key("logs", "pagedown", "scroll(20)", "", "20 lines down", "PgDn"),
+    Key("history", "enter", "open_run", "open", "Show the run on the Bench pane", "Enter"),
+    Key("history", "space", "mark", "mark", "Mark a run to compare it with the one under the cursor", "Space"),
+    Key("history", "k", "compare", "compare", "Compare the marked run with the one under the cursor"),
+    Key("history", "e", "export_run", "export", "Export the run under the cursor"),
+    Key("history", "delete", "delete_run", "delete", "Delete the run; asks first", "Delete"),
+    Key("workers", "plus,equals_sign", "change(1)", "add", "One worker more", "+ or ="),
+    Key("workers", "minus", "change(-1)", "remove", "One worker fewer, the oldest", "-"),
+    Key("workers", "r", "replace", "replace", "End the worker when it has answered; another is started"),
+    Key("containers", "a", "adopt", "adopt", "Take the container as our tf-serving"),
+    Key("containers", "k", "stop", "stop", "Stop and remove the container; a second time does it"),
+    Key("containers", "y", "copy", "copy command", "Copy the docker command"),
+    Key("doctor", "u", "look", "look again", "Look again"),
+    Key("doctor", "y", "copy", "copy", "Copy the findings"),
+    Key("written", "y", "copy", "copy path", "Copy the file's path"),
 )  # fmt: skip
-FROM_TEXTUAL = (("tab, shift+tab", "Next, previous part of the screen"), ("ctrl+p", "All commands by name"))
+FROM_TEXTUAL = (("Tab, Shift-Tab", "Next, previous part of the screen"), ("Ctrl-P", "All commands by name"))
+
+
+def table(chosen: Mapping[str, str]) -> tuple[Key, ...]:
+    """All keys, those that the user chose (by id) in place of ours."""
+    return tuple(key._replace(keys=chosen[key.id], shown="") if key.id in chosen else key for key in KEYS)
+
+
+def check_chosen(chosen: Mapping[str, str]) -> None:
+    """Raise ConfigError naming the nearest known id for one that is none."""
+    known = [key.id for key in KEYS if key.action != "run_preset"]
+    for name in chosen:
+        if name not in known:
+            raise ConfigError(f"[ui.keys] {name!r} is no key's id; {nearest(name, known)}")
 
 
 def written(key: Key) -> str:
@@ -61,33 +153,56 @@ def bindings(place: str) -> list[Binding]:
     return [binding for key in KEYS if key.place == place for binding in _bindings(key)]
 
 
+def hint(place: str) -> str:
+    """The labelled keys of a place in one line, for the border of its pane or dialog."""
+    return " · ".join(
+        f"{written(key).partition(' ')[0]} {key.label}" for key in KEYS if key.place == place and key.label
+    )
+
+
 def commands() -> list[Key]:
     """What the command palette offers beside the presets."""
     return [key for key in KEYS if key.place == "main" and key.action not in {"run_preset", "interrupt"}]
 
 
-def help_rows() -> list[tuple[str, str]]:
-    """(keys, what they do) in the order of the table."""
-    return [*((written(key), key.help) for key in KEYS), *FROM_TEXTUAL]
+def help_rows(place: str, chosen: Mapping[str, str] = MappingProxyType({})) -> list[tuple[str, str]]:
+    """(keys, what they do) of one place, in the order of the table."""
+    rows = [(written(key), key.help) for key in table(chosen) if key.place == place]
+    return [*rows, *FROM_TEXTUAL] if place == "main" else rows
+
+
+def markdown() -> str:
+    """The README's table of keys, with the ids that ``[ui.keys]`` takes."""
+    lines = ["| where | key | what | id |", "|---|---|---|---|"]
+    for place, title in PLACES.items():
+        for key in (key for key in KEYS if key.place == place):
+            name = "" if key.action == "run_preset" else f"`{key.id}`"
+            lines.append(f"| {title} | {written(key)} | {key.help} | {name} |")
+    lines += [f"| {PLACES['main']} | {shown} | {what} | |" for shown, what in FROM_TEXTUAL]
+    return "\n".join(lines) + "\n"
+
+
+def command_name(key: Key) -> str:
+    """What the command palette calls it: the help up to its first comma or semicolon."""
+    return re.split(r"[,;]", key.help)[0]
 
 
 def _bindings(key: Key) -> list[Binding]:
     if key.action == "run_preset":
-        return [Binding(digit, f"run_preset('{digit}')", key.label, tooltip=key.help) for digit in key.keys.split(",")]
+        return [
+            Binding(digit, f"run_preset('{digit}')", key.label, tooltip=key.help, id=f"run_preset_{digit}")
+            for digit in key.keys.split(",")
+        ]
     first, _, _ = key.shown.partition(" ")
     return [
         Binding(
             key.keys,
             key.action,
             key.label or key.help,
-            show=key.in_footer,
+            show=bool(key.footer),
             key_display=first or None,
             tooltip=key.help,
             priority=key.keys.endswith("ctrl+q"),
+            id=key.id,
         )
     ]
-
-
-def command_name(key: Key) -> str:
-    """What the command palette calls it: the help up to its first comma, colon or semicolon."""
-    return re.split(r"[,;]", key.help)[0]

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
-SERVER_ACTIONS = {"run_preset", "toggle_servers", "restart_servers", "cancel_run", "update_model"}
+SERVER_ACTIONS = {"run_preset", "toggle_servers", "restart_servers", "hard_stop", "cancel_run", "update", "first_step"}
+STEERING = {"pause", "skip_cell", "change_clients"}
+ENGINE_DIALOGS = {"workers", "containers", "doctor", "preset"}
+QUIET_DIALOGS = {"workers", "containers", "doctor"}
+"""Dialogs that ask the servers or the machine, which a run must not be disturbed by (R11)."""
 REPLAY = "This is a replay: no servers behind it. e exports the recorded run, q quits."
+NOT_OPEN = "Still looking for running servers; one moment."
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,29 +22,55 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     is_open: bool = False
     """The engine is there."""
     is_running: bool = False
+    is_measuring: bool = False
+    """The run can be steered: its servers are up and cells are being measured."""
     is_moving: bool = False
     """A server is being started or stopped."""
     has_run: bool = False
     """There is a run to show and export."""
+    servers_up: frozenset[str] = frozenset()
     preset_keys: frozenset[str] = frozenset()
     problem: str = ""
     """Why no run can begin."""
+    chosen_keys: Mapping[str, str] = {}
+    """Keys that the settings put in place of ours, by id."""
+    can_export_model: bool = False
+    """The problem is a missing model, which this program can make."""
 
 
 def obstacle(now: Situation, action: str, argument: str = "") -> str:
     """Why ``action`` is not possible now, in one sentence that says what is; empty when it is possible."""
-    needs_engine = action in SERVER_ACTIONS
+    needs_engine = action in SERVER_ACTIONS | STEERING or (action == "open" and argument in ENGINE_DIALOGS)
     if needs_engine and (now.is_replay or not now.is_open):
-        return REPLAY if now.is_replay else "Still looking for running servers; one moment."
+        return REPLAY if now.is_replay else NOT_OPEN
+    said = ""
     match action:
         case "run_preset":
-            return _run_obstacle(now, argument)
+            said = _run_obstacle(now, argument)
+        case "first_step":
+            said = _first_step_obstacle(now)
         case "toggle_servers" | "restart_servers":
-            return _server_obstacle(now, action)
+            said = _server_obstacle(now, action)
+        case "hard_stop":
+            said = _stop_obstacle(now)
+        case "pause" | "skip_cell" | "change_clients" if not now.is_measuring:
+            said = "Nothing is being measured; a number key runs a preset."
         case "cancel_run" if not (now.is_running or now.is_moving):
-            return "Nothing to cancel: no run is on and no server is being started."
-        case "export" | "step_table" if not now.has_run:
-            return "No run to show or export yet; a number key runs a preset."
+            said = "Nothing to cancel: no run is on and no server is being started."
+        case "open":
+            said = _dialog_obstacle(now, argument)
+        case "step_table" if not now.has_run:
+            said = "No run to show or export yet; a number key runs a preset."
+    return said
+
+
+def _dialog_obstacle(now: Situation, dialog: str) -> str:
+    if dialog == "export" and not now.has_run:
+        return "No run to show or export yet; a number key runs a preset."
+    if dialog in QUIET_DIALOGS and now.is_running:
+        return "A run is on and is not disturbed; c cancels it."
+    if dialog == "workers" and "flask" not in now.servers_up:
+        return "flask is not running, so it has no workers; s starts it."
     return ""
 
 
@@ -47,6 +80,18 @@ def _server_obstacle(now: Situation, action: str) -> str:
     if action == "restart_servers" and now.is_moving:
         return "A server is still on its way; s calls that off."
     return now.problem
+
+
+def _stop_obstacle(now: Situation) -> str:
+    if now.is_running:
+        return "A run is on and needs both servers; c cancels it."
+    return "" if now.servers_up else "No server is up; s starts both."
+
+
+def _first_step_obstacle(now: Situation) -> str:
+    if now.has_run or now.is_running or now.is_moving:
+        return "The first step is done; number keys run presets."
+    return "" if now.can_export_model else now.problem
 
 
 def _run_obstacle(now: Situation, key: str) -> str:

@@ -39,6 +39,7 @@ async def calibrate(spec: LoadSpec, *, processes: int = 1, seconds: float = 0.5)
         result = await run_load(
             msgspec.structs.replace(
                 spec,
+                rate_rps=_highest_rate(spec),
                 url=f"http://127.0.0.1:{port}{path}",
                 stop=StopRule(seconds=seconds, requests=5, max_seconds=10 * seconds),
                 warmup=Warmup(seconds=seconds / 5),
@@ -57,6 +58,11 @@ async def calibrate(spec: LoadSpec, *, processes: int = 1, seconds: float = 0.5)
         cpu_us=result.client.cpu_s / result.requests * 1e6,
         memory_mb=result.client.peak_rss_mb,
     )
+
+
+def _highest_rate(spec: LoadSpec) -> float | None:
+    """A ramp is calibrated at its top: it may begin at 0."""
+    return None if spec.rate_rps is None else max([spec.rate_rps, *(stage.target for stage in spec.stages)])
 
 
 def mark_client_bound(result: LoadResult, calibration: Calibration) -> LoadResult:

@@ -97,10 +97,10 @@ class Session:
 
     async def _run_phase(self, phase: Phase, clients: list[Client]) -> Phase:
         self._phase = phase
-        if self._paused:
-            phase.pause()
         if self._skipped:
-            phase.skip()
+            phase.rule.stop()
+        elif self._paused:
+            phase.pause()
         await phase.run(clients)
         if self._first_ns is None:
             self._first_ns = phase.recorder.first_ns

@@ -102,6 +102,54 @@ def test_garbage_after_a_request_is_refused_after_its_answer(server: Any) -> Non
     assert [answer[:3] for answer in answers] == [b"200", b"400"]
 
 
+def test_what_follows_a_chunked_body_is_limited_and_means_nothing(server: Any) -> None:
+    chunked = HALF.encode() + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    chunked += b"%x\r\n%b\r\n0\r\n" % (len(GOOD), GOOD)
+    with server.connect() as connection:
+        connection.sendall(chunked + b"Content-Encoding: gzip\r\n\r\n")
+        assert bodies(read_all(connection)) == [{"predictions": [3.5]}]
+    with server.connect() as connection:
+        connection.sendall(chunked + b"Connection: a\r\n" * 100_000 + b"X: ")
+        assert read_all(connection).startswith(b"HTTP/1.1 431 ")
+
+
+def test_many_pipelined_requests_for_another_protocol(server: Any) -> None:
+    upgrade = b"GET /v1/models/half_plus_two HTTP/1.1\r\nUpgrade: a\r\nConnection: upgrade\r\n\r\n"
+    with server.connect() as connection:
+        connection.sendall(upgrade * 1500)
+        connection.shutdown(socket.SHUT_WR)
+        assert read_all(connection).count(b"HTTP/1.1 200 OK") == 1500
+
+
+def test_a_signal_while_an_answer_is_read_ends_the_connection_after_it() -> None:
+    """The client keeps its side open: the server does not wait for it to close."""
+    answer = Answer(200, b"x" * 20_000_000)
+
+    def client(port: int, stop: Callable[[], None]) -> None:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(HEAD + b"\r\n" + GOOD)
+            assert connection.recv(5) == b"HTTP/"
+            stop()
+            assert read_all(connection).endswith(b"x")
+
+    served_in_process(client, answer, Limits(request_s=30, idle_s=60))
+
+
+def test_a_chunked_body_that_is_too_large_is_refused_once(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    monkeypatch.setattr("serving_ctl.embedded.connection._LARGEST_BODY", 1000)
+
+    def client(port: int, _stop: Callable[[], None]) -> None:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            chunk = b"%x\r\n%b\r\n" % (len(GOOD), GOOD)
+            connection.sendall(HALF.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 1000)
+            answers = read_all(connection)
+            assert answers.startswith(b"HTTP/1.1 413 ")
+            assert answers.count(b"HTTP/1.1 ") == 1
+
+    served_in_process(client, Answer(200, b"answer"), Limits(request_s=30, idle_s=60))
+    assert not caplog.records
+
+
 @pytest.fixture(scope="module")
 def impatient(golden: Path, embedded_process: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A server with a limit of 0.3 s, CORS and thread settings, which serves a slow model too."""
@@ -176,8 +224,8 @@ def test_a_flag_without_a_meaning_is_named_in_the_log(impatient: Any) -> None:
     assert "--grpc_max_threads means nothing to the embedded (TF-Serving-compatible) server" in impatient.log
 
 
-def served_in_process(client: Callable[[int], None], answer: Answer, limits: Limits) -> None:
-    """Run ``client`` with the port of a front that gives every request ``answer``."""
+def served_in_process(client: Callable[[int, Callable[[], None]], None], answer: Answer, limits: Limits) -> None:
+    """Run ``client`` with the port of a front that gives every request ``answer``, and with what a signal calls."""
 
     def work(_request: Request) -> Answer:
         return answer
@@ -190,7 +238,9 @@ def served_in_process(client: Callable[[int], None], answer: Answer, limits: Lim
             serving = asyncio.create_task(front.serve(listener, ready.set))
             await ready.wait()
             try:
-                await asyncio.to_thread(client, listener.getsockname()[1])
+                loop = asyncio.get_running_loop()
+                port = listener.getsockname()[1]
+                await asyncio.to_thread(client, port, lambda: loop.call_soon_threadsafe(front.stop))
             finally:
                 front.stop()
                 await serving
@@ -199,7 +249,7 @@ def served_in_process(client: Callable[[int], None], answer: Answer, limits: Lim
 
 
 def test_an_idle_connection_is_closed() -> None:
-    def client(port: int) -> None:
+    def client(port: int, _stop: Callable[[], None]) -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             connection.sendall(HEAD + b"\r\n" + GOOD)
             assert read_all(connection).endswith(b"answer")
@@ -211,7 +261,7 @@ def test_a_client_that_reads_nothing_is_cut_off() -> None:
     """It gets a part of its answer, not the whole: the server does not keep the rest for ever."""
     answer = Answer(200, b"x" * 100_000_000)
 
-    def client(port: int) -> None:
+    def client(port: int, _stop: Callable[[], None]) -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
             connection.sendall(HEAD + b"\r\n" + GOOD)
             poller = select.poll()
@@ -257,6 +307,28 @@ def test_a_client_gone_during_its_prediction_and_a_signal_during_anothers(slow: 
     assert slow.process.wait(60) == 0
     assert "Traceback" not in slow.log
     for connection in (silent, running):
+        connection.close()
+
+
+def test_a_second_signal_ends_what_is_not_begun(start: Callable[..., Any], slow: Any, tmp_path: Path) -> None:
+    """One thread and twenty requests of some seconds each: only the one it works on is waited for."""
+    flags = ["--model_name=slow", f"--model_base_path={tmp_path / 'slow'}", "--rest_api_num_threads=1"]
+    server = start(*flags).ready()
+    assert server.predict("slow", '{"instances": [100000]}').status == 200  # from now on not in the event loop
+    waiting = [begin_slow_request(server, 1_000_000) for _ in range(20)]
+    os.kill(server.process.pid, signal.SIGTERM)
+
+    def refuses() -> bool:
+        try:
+            server.connect().close()
+        except ConnectionError:
+            return True
+        return False
+
+    server.wait_for(refuses, "no new connections")
+    os.kill(server.process.pid, signal.SIGTERM)
+    assert server.process.wait(30) == 0
+    for connection in waiting:
         connection.close()
 
 

@@ -143,6 +143,7 @@ def test_a_model_may_bring_its_own_batching_parameters(start: Callable[..., Any]
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
+        ("num_batch_threads { value: 0 }", "num_batch_threads must be positive; was 0"),
         (
             "max_batch_size { value: 8 } allowed_batch_sizes: 4",
             "Last entry in allowed_batch_sizes must match max_batch_size; last entry was 4; expected 8",

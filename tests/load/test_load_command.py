@@ -14,7 +14,7 @@ from serving_ctl.load.calibrate import Calibration, calibrate, mark_client_bound
 from serving_ctl.load.command import load_document, load_spec
 from serving_ctl.load.merge import combine_results, merge_results
 from serving_ctl.load.pool import module_environment
-from serving_ctl.load.work import LoadResult, LoadSpec
+from serving_ctl.load.work import LoadResult, LoadSpec, Stage
 from serving_ctl.stats.latency import count, merge
 
 Load = Callable[..., LoadResult]
@@ -85,6 +85,13 @@ def test_successive_runs_merge_exactly(serve: Serve, load: Load) -> None:
     together = combine_results([one, two])
     assert together.duration_s == max(one.duration_s, two.duration_s)
     assert together.throughput_rps == pytest.approx(100 / together.duration_s)
+
+
+def test_a_ramp_from_nothing_is_calibrated_at_its_top() -> None:
+    ramp = LoadSpec(url="http://unused/v1", rate_rps=0.0, stages=(Stage(seconds=1, target=200),), clients=4)
+    found = asyncio.run(calibrate(ramp, seconds=0.2))
+    assert found.ceiling_rps > 0
+    assert found.floor_ms > 0
 
 
 def test_calibration_gives_ceiling_and_floor_and_marks_what_is_near_it(serve: Serve, load: Load) -> None:

@@ -234,3 +234,22 @@ def test_answers_nobody_asked_for_never_become_a_time(serve: Serve, load: Load) 
     result = load(server.url, requests=50, clients=2)
     assert result.requests + sum(kinds(result).values()) == 50
     assert set(kinds(result)) <= {"reset", "bad body"}
+
+
+def test_requests_answered_unread_stay_whole_and_in_order(serve: Serve, load: Load, tmp_path: Path) -> None:
+    """A server answers at the head and reads the body afterwards: the next request waits for the end of the last."""
+    size = 8_000_000
+    (tmp_path / "body").write_bytes(b"b" * size)
+    foreign: list[bytes] = []
+
+    async def answer_early(reader, writer):
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK)
+            body = await reader.readexactly(size)
+            foreign.extend(text for text in (head[:5], body.strip(b"b")[:5]) if text not in (b"POST ", b""))
+
+    result = load(serve(answer_early).url, requests=10, bodies_file=str(tmp_path / "body"), timeout_s=10.0)
+    assert not foreign
+    assert kinds(result) == {}
+    assert result.requests == 10

@@ -18,7 +18,7 @@ from load_servers import Server, by_count
 from serving_ctl.errors import LoadError
 from serving_ctl.load import pool
 from serving_ctl.load.pool import Control, run_load
-from serving_ctl.load.work import LoadResult, LoadSpec, StopRule, Tick
+from serving_ctl.load.work import LoadResult, LoadSpec, StopRule, Tick, Warmup
 
 FOREVER = StopRule(requests=0, seconds=3600, max_seconds=3600)
 Serve = Callable[..., Server]
@@ -176,6 +176,55 @@ def test_commands_before_the_start_are_kept(serve: Serve) -> None:
 
     result = asyncio.run(scenario())
     assert "SKIPPED" in result.flags
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_pause_and_a_change_before_the_window_hold_in_it(serve: Serve, at_once: bool) -> None:
+    """At once, or between the warm-up and the window."""
+
+    async def scenario() -> LoadResult:
+        control, ticks = Control(), list[Tick]()
+
+        def steer() -> None:
+            control.pause()
+            control.change_clients(3)
+
+        async def warm() -> None:
+            if not at_once:
+                steer()
+
+        if at_once:
+            steer()
+        warmup = None if at_once else Warmup(requests=1, seconds=0)
+        spec = spec_for(serve(), clients=1, warmup=warmup, stop=by_count(50))
+        task = asyncio.create_task(run_load(spec, control=control, on_warm=warm, on_tick=ticks.append))
+        async with asyncio.timeout(30):
+            while sum(tick.phase == "window" for tick in ticks) < 3:
+                assert not task.done(), "it was not paused"
+                await asyncio.sleep(0.01)
+        assert {tick.requests for tick in ticks if tick.phase == "window"} == {0}
+        control.resume()
+        return await task
+
+    result = asyncio.run(scenario())
+    assert result.requests == 50
+    assert result.client.connects == 4
+
+
+def test_a_process_lost_in_the_middle_of_a_line_is_lost() -> None:
+    program = 'import os; os.write(1, b\'{"type": "res\'); os.kill(os.getpid(), 9)'
+
+    async def scenario() -> None:
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, stdin=pipe, stdout=pipe, stderr=pipe
+        )
+        worker = pool._Worker(process)
+        with pytest.raises(pool.WorkerLost, match="signal 9"):
+            await worker.hear()
+        await worker.end()
+
+    asyncio.run(scenario())
 
 
 def test_load_processes_end_with_their_parent(serve: Serve) -> None:

@@ -13,7 +13,7 @@ import scripted
 from textual.pilot import Pilot
 
 from serving_ctl.bench.progress import Progress, advance
-from serving_ctl.config import Settings
+from serving_ctl.config import Settings, UiSettings
 from serving_ctl.events import Event
 from tui.app import TfServeApp
 from tui.screens.main import MainScreen, Replay
@@ -39,7 +39,13 @@ def replay_app(events: list[Event], *, speed: float = 0.0, theme: str | None = N
 class Live:
     """The app over a scripted engine."""
 
-    def __init__(self, *, problem: str | None = None, broken: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        *,
+        problem: str | None = None,
+        broken: frozenset[str] = frozenset(),
+        keys: dict[str, str] | None = None,
+    ) -> None:
         self.engine: scripted.ScriptedEngine
 
         def make(settings: Settings, emit: Callable[[Event], None]) -> Any:
@@ -47,7 +53,8 @@ class Live:
             self.engine.problem, self.engine.broken = problem, set(broken)
             return self.engine
 
-        self.app = TfServeApp(Settings(), make_engine=make, clock=lambda: 1075.0)
+        settings = Settings(ui=UiSettings(keys=keys or {}))
+        self.app = TfServeApp(settings, make_engine=make, clock=lambda: 1075.0)
 
     @property
     def screen(self) -> MainScreen:

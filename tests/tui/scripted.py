@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import recordings
 
+from serving_ctl.api.metadata import ServedModel
+from serving_ctl.bench.presets import choose_preset, load_presets, parse_preset
+from serving_ctl.bench.trial import Reply, Trial
 from serving_ctl.config import Settings
 from serving_ctl.engine import PresetSummary, parse_model
 from serving_ctl.errors import ServerAnswerError, ServerStartError
-from serving_ctl.events import Event, RunFailed, RunFinished, RunStarted, ServerChanged, ServerState
+from serving_ctl.events import Event, LogLine, RunFailed, RunFinished, RunStarted, ServerChanged, ServerState
+from serving_ctl.results.record import RateRange, RunRecord, RunSummary, fold_record
+from serving_ctl.results.tables import Table, headline_table
+from serving_ctl.servers.checkup import Finding
+from serving_ctl.servers.containers import ServingContainer
+from serving_ctl.servers.workers import Worker
 
 PRESETS = (
     PresetSummary(name="smoke", key="0", title="Smoke: does everything work?", expected_s=8, cells=8, rounds=2),
@@ -72,6 +82,30 @@ class Version:
     version, state, error = "1", "AVAILABLE", ""
 
 
+class ScriptedSteering:
+    """Writes down what was asked of the run."""
+
+    def __init__(self, calls: list[str]) -> None:
+        self._calls = calls
+        self.is_paused = False
+        self.clients_change = 0
+
+    def pause(self) -> None:
+        self.is_paused = True
+        self._calls.append("pause")
+
+    def resume(self) -> None:
+        self.is_paused = False
+        self._calls.append("resume")
+
+    def skip_cell(self) -> None:
+        self._calls.append("skip")
+
+    def change_clients(self, change: int) -> None:
+        self.clients_change += change
+        self._calls.append(f"clients {change:+d}")
+
+
 class ScriptedEngine:
     """Servers that start when ``may_start`` is set, runs that go on when ``may_run`` is set."""
 
@@ -85,6 +119,10 @@ class ScriptedEngine:
         self.script = recordings.recording(rounds=2)
         self.presets = PRESETS
         self.states: dict[str, ServerChanged] = {}
+        self.steering: ScriptedSteering | None = None
+        self.runs = {"r1": recordings.recording(rounds=2), "r2": recordings.recording(rounds=2, cells=9, end="died")}
+        self.crew = [101, 102]
+        self.written: dict[str, list[str]] = {}
 
     def send(self, server: str, state: ServerState, **more: Any) -> None:
         runtime, label, port = (
@@ -118,8 +156,8 @@ class ScriptedEngine:
         self.here.append(server)
         self.send(server, ServerState.READY, started_at=1000.0)
 
-    async def stop(self, server: str) -> None:
-        self.calls.append(f"stop {server}")
+    async def stop(self, server: str, *, hard: bool = False) -> None:
+        self.calls.append(f"stop {server}{' hard' if hard else ''}")
         if server in self.here:
             self.here.remove(server)
         self.send(server, ServerState.STOPPED)
@@ -143,18 +181,102 @@ class ScriptedEngine:
     async def log_tail(self, server: str, lines: int = 200) -> list[str]:
         return [f"{server} line {n} [not markup]" for n in range(3)]
 
+    async def follow_log(self, server: str) -> AsyncIterator[LogLine]:
+        for text in self.written.pop(server, []):
+            yield LogLine(server=server, text=text)
+        await asyncio.Event().wait()
+
+    def preset_table(self, name: str) -> dict[str, Any]:
+        return msgspec.to_builtins(choose_preset(load_presets(), name))
+
+    def change_preset(self, name: str, table: dict[str, Any], *, save: bool) -> Path | None:
+        preset = parse_preset(name, table)
+        self.calls.append(f"preset {name} {'saved' if save else 'kept'} {preset.ladders[0].sizes}")
+        return Path("presets.toml") if save else None
+
+    def example_body(self, model: ServedModel, signature: str) -> bytes:
+        values = ["a fine film"] if signature == "text" else [[1, 2, 3]]
+        head = {"signature_name": "text"} if signature == "text" else {}
+        return json.dumps({**head, "instances": values}).encode()
+
+    async def try_it(self, body: bytes) -> Trial:
+        self.calls.append(f"try {json.loads(body)['instances']}")
+        first = Reply(server="tf-serving", answer={"predictions": [0.25]}, ms=1.5)
+        second = Reply(server="flask", answer={"predictions": [0.250001]}, ms=4.25)
+        return Trial(replies=(first, second), difference=1e-6)
+
+    async def workers(self, server: str) -> tuple[Worker, ...]:
+        return tuple(
+            Worker(pid=pid, cpu_percent=3.0, memory_mb=500.0, requests=7 * pid, started_at=1000.0) for pid in self.crew
+        )
+
+    async def change_workers(self, server: str, change: int) -> None:
+        self.crew = [*self.crew, 103] if change > 0 else self.crew[1:]
+
+    async def replace_worker(self, server: str, pid: int) -> None:
+        self.crew = [104 if one == pid else one for one in self.crew]
+
+    async def containers(self) -> tuple[ServingContainer, ...]:
+        return (
+            ServingContainer(
+                name="theirs", image="tensorflow/serving:2.20.0", status="running", url="http://127.0.0.1:9501",
+                ours=False, folder="",
+            ),
+        )  # fmt: skip
+
+    async def stop_container(self, name: str) -> None:
+        self.calls.append(f"stop container {name}")
+
+    async def adopt_container(self, name: str) -> None:
+        self.calls.append(f"adopt {name}")
+
+    def docker_command(self) -> str:
+        return "docker run -d --init tensorflow/serving:2.20.0"
+
+    async def examine(self) -> tuple[Finding, ...]:
+        return (
+            Finding(key="processor", mark="ok", text="x86_64"),
+            Finding(key="docker", mark="warn", text="no Docker engine answers", fix="start it, or use embedded"),
+            Finding(key="port 7123", mark="fail", text="taken by process 4711 (python)"),
+        )
+
+    def history(self) -> tuple[RunSummary, ...]:
+        records = {name: fold_record(events, name) for name, events in self.runs.items()}
+        return tuple(
+            RunSummary(
+                run_id=name, started_at=record.started.started_at, preset=record.started.preset, title="", rounds=2,
+                profile="quick", model="text_cnn v1", targets=("embedded", "flask"), cells=len(record.cells),
+                planned=40, state="finished" if isinstance(record.end, RunFinished) else "failed",
+                rates=(RateRange(ladder="batch-small", low=0.4, high=0.5),),
+            )
+            for name, record in records.items()
+        )  # fmt: skip
+
+    def kept_run(self, reference: str) -> RunRecord:
+        return fold_record(self.runs[reference], reference)
+
+    def delete_run(self, reference: str) -> str:
+        del self.runs[reference]
+        return reference
+
+    def compare_runs(self, a: str, b: str) -> tuple[Table, ...]:
+        self.calls.append(f"compare {a} {b}")
+        return (headline_table(self.kept_run(a), recordings.SMALL),)
+
     async def run(self, preset: str, *, profile: str | None = None, recording: Path | None = None) -> None:
         self.calls.append(f"run {preset}")
-        began = False
         try:
             for event in self.script:
                 if isinstance(event, RunFinished):
                     await self.may_run.wait()
-                began = began or isinstance(event, RunStarted)
+                if isinstance(event, RunStarted):
+                    self.steering = ScriptedSteering(self.calls)
                 self.emit(event)
         except asyncio.CancelledError:
             self.emit(RunFailed(run_id="x", duration_s=2.0, reason="cancelled.", cancelled=True))
             raise
+        finally:
+            self.steering = None
 
     def started_here(self) -> tuple[str, ...]:
         return tuple(self.here)

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import math
+import shlex
 from functools import reduce
+from itertools import pairwise
 
+import msgspec
 import pytest
 import recordings
+import scripted
 
+from serving_ctl.bench.presets import load_presets, parse_preset
 from serving_ctl.bench.progress import Progress, advance
+from serving_ctl.engine import parse_model
+from serving_ctl.errors import ConfigError
 from serving_ctl.events import Cell, CellTick, ServerChanged, ServerSampled, ServerState
 from serving_ctl.results.metrics import THROUGHPUT
 from serving_ctl.results.record import RunRecord, fold_record
 from serving_ctl.results.tables import headline_table, ratio_table
 from tui.drawing import Span, apart, cut, cut_line, flow, line, line_width, narrowest, on_the_point, plain, right, wrap
+from tui.log_lines import ERROR, INFO, WARNING, LogLines, severity
+from tui.preset_fields import fields_of, table_of, text_of
+from tui.snippets import curl_snippet, grpc_snippet, python_snippet
 from tui.steps import step_in_flight, steps_of
 from tui.widgets.fairness_card import fairness_lines, fairness_summary
+from tui.widgets.histogram_chart import histogram_lines
 from tui.widgets.latency_chart import chart_lines
 from tui.widgets.log_tail import tail_lines
-from tui.widgets.plot import nice_scale, plot_lines, slots_of, tick_text
+from tui.widgets.plot import Canvas, fitted_scale, nice_scale, plot_lines, slots_of, tick_text
 from tui.widgets.row_details import Choice, detail_lines
 from tui.widgets.run_line import preparing_lines, run_lines
 from tui.widgets.server_card import CardView, card_line, card_lines, sparkline
@@ -105,8 +116,10 @@ class TestPlot:
         drawn = plain(plot_lines(slots, 40, 12))
         rows = {mark: next(n for n, text in enumerate(drawn) if mark in text) for mark in "●■"}
         assert rows["■"] < rows["●"]
-        assert drawn[0].startswith("8 ┤")
-        assert drawn[9].startswith("0 ┤")
+        labelled = [n for n, text in enumerate(drawn) if "┤" in text]
+        assert [drawn[n].split()[0] for n in labelled] == ["8", "6", "4", "2", "0"]
+        assert len({below - above for above, below in pairwise(labelled)}) == 1
+        assert labelled[-1] == 9
         assert drawn[-1].strip() == "7"
 
     def test_warm_ups_and_unmeasured_ticks_are_left_out(self) -> None:
@@ -115,7 +128,18 @@ class TestPlot:
 
     def test_a_spike_sets_the_scale_while_it_is_in_sight(self) -> None:
         values = [tick(1, "flask", ms) for ms in (5.0, 5.0, 47.0, 5.0)]
-        assert plain(plot_lines(slots_of(values), 40, 12))[0].startswith("50 ┤")
+        assert plain(plot_lines(slots_of(values), 40, 12))[0].startswith("60 ┤")
+
+    @pytest.mark.parametrize("rows", range(2, 30))
+    @pytest.mark.parametrize("highest", [0.0, 0.7, 1.9, 3.1, 9.3, 47.0, 12000.0])
+    def test_labels_are_evenly_spaced_and_the_data_fits(self, rows: int, highest: float) -> None:
+        scale = fitted_scale(highest, rows)
+        canvas = Canvas(40, rows, scale)
+        found = [canvas.row_of(value) for value in scale]
+        assert found[0] == rows - 1
+        assert len({above - below for above, below in pairwise(found)}) == 1
+        assert highest <= scale[-1]
+        assert found[-1] >= 0
 
     def test_the_newest_slots_stay_in_sight(self) -> None:
         ticks = [tick(size, server, 1.0 * size) for size in range(1, 31) for server in ("tf-serving", "flask")]
@@ -322,8 +346,85 @@ def test_fairness_puts_warnings_first_and_sums_up() -> None:
 
 def test_log_tail_keeps_the_end_and_drops_control_characters() -> None:
     lines = [f"line {n}" for n in range(99)] + ["bell\x07 [red]not markup[/]", "x" * 25]
-    assert plain(tail_lines(lines, 10, 5))[-3:] == ["x" * 10, "x" * 10, "x" * 5]
-    assert plain(tail_lines(lines[:-1], 40, 2)) == ["line 98", "bell [red]not markup[/]"]
+    kept = LogLines()
+    kept.add(lines)
+    assert plain(tail_lines(kept.between(0, kept.end), 12, 5))[-3:] == [
+        "  " + "x" * 10,
+        "  " + "x" * 10,
+        "  " + "x" * 5,
+    ]
+    assert plain(tail_lines(kept.between(0, kept.end - 1), 40, 2)) == ["  line 98", "  bell [red]not markup[/]"]
+
+
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [
+        ("2026-11-22 19:04:12.051070: I external/server.cc:34] Running", INFO),
+        ("2026-11-22 19:04:12.051070: W external/util.cc:21] Failed to find", WARNING),
+        ("2026-11-22 19:04:12.051070: E external/file.cc:401] no base path", ERROR),
+        ("[2026-11-22 19:05:49 +0000] [2594] [INFO] Booting worker", INFO),
+        ("[2026-11-22 19:05:49 +0000] [2594] [ERROR] Worker died", ERROR),
+        ("ValueError: shapes differ", ERROR),
+        ("E0000 00:00:1795374251.775471 2608 cuda_platform.cc:52] failed call", ERROR),
+    ],
+)
+def test_severity_is_read_from_each_servers_own_words(text: str, level: int) -> None:
+    assert severity(text) == level
+
+
+def test_log_lines_are_bounded_and_their_positions_stay_true() -> None:
+    lines = LogLines(limit=10)
+    lines.add(f"line {n}" for n in range(25))
+    assert (lines.begin, lines.end, lines.kept) == (15, 25, 10)
+    assert lines.between(20, 22) == ["line 20", "line 21"]
+    lines.choose("LINE 2", INFO)
+    assert lines.between(0, lines.end) == [f"line {n}" for n in range(20, 25)]
+    lines.add(["[1] [ERROR] line 29"])
+    assert lines.first_error() == 5
+
+
+def test_a_histogram_has_a_band_a_server_on_one_axis_from_zero() -> None:
+    targets = record_of().targets
+    bins = {"tf-serving": ((1.0, 90), (2.0, 10)), "flask": ((4.0, 300), (900.0, 1))}
+    drawn = plain(histogram_lines(targets, bins, "batch size 7", 90, 12))
+    assert len(drawn) == 11
+    assert max(map(len, drawn)) <= 90
+    assert "at most 300 requests" in drawn[0]
+    assert drawn[-1].split()[0] == "0"
+    assert drawn[-1].endswith("ms")
+    assert any("1 ▸" in text for text in drawn)
+    assert sum("█" in text for text in drawn) >= 4
+    assert "Filled in" in plain(histogram_lines(targets, {}, "batch size 7", 90, 12))[1]
+
+
+def test_the_clients_own_floor_stands_in_the_details() -> None:
+    record = record_of()
+    cells = tuple(msgspec.structs.replace(cell, client_floor_ms=0.125) for cell in record.cells)
+    choice = Choice(record=msgspec.structs.replace(record, cells=cells), ladder=recordings.SMALL, size=3)
+    assert "client's own floor 0.125" in "\n".join(plain(detail_lines(choice, 120)))
+
+
+def test_snippets_ask_for_the_body() -> None:
+    model = parse_model(scripted.METADATA)
+    body = b'{"signature_name":"text","instances":["it\'s fine"]}'
+    url = "http://127.0.0.1:8501"
+    assert shlex.split(curl_snippet(url, "text_cnn", body).replace("\\\n", ""))[-1] == body.decode()
+    for script in (
+        python_snippet(url, "text_cnn", body),
+        grpc_snippet("h", "text_cnn", model.signatures[1], body),
+        grpc_snippet("h", "text_cnn", model.signatures[0], b'{"instances":[[1,2]]}'),
+    ):
+        compile(script, "snippet", "exec")
+    assert '["it\'s fine"], dtype=tf.string' in grpc_snippet("h", "text_cnn", model.signatures[1], body)
+
+
+def test_a_preset_goes_through_its_form_unchanged() -> None:
+    for name, preset in load_presets().items():
+        table = msgspec.to_builtins(preset)
+        texts = {field.key: text_of(table, field) for field in fields_of(table)}
+        assert parse_preset(name, table_of(table, texts)) == preset
+    with pytest.raises(ConfigError, match=r"rounds.*'many' is no number"):
+        table_of(table, {**texts, "rounds": "many"})
 
 
 def test_steps_are_the_tables_of_the_export() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import recordings
+from pilots import WIDE, Live, drive, main_of, shown, until
+from textual.pilot import Pilot
 
 from serving_ctl.bench.progress import Progress, advance
 from serving_ctl.errors import ConfigError
@@ -14,41 +18,66 @@ from serving_ctl.events import CellTick, Event
 from tui import keys
 from tui.bridge import Bridge, play
 from tui.drawing import plain
+from tui.panes.history import HistoryPane
+from tui.panes.try_it import TryItPane
 from tui.possible import REPLAY, Situation, obstacle
+from tui.screens.containers import ContainersScreen
+from tui.screens.doctor import DoctorScreen
+from tui.screens.export import ExportScreen
 from tui.screens.main import MainScreen
+from tui.screens.workers import WorkersScreen
 from tui.theme import DARK_VARIABLES, LIGHT_VARIABLES, ROLE_LOOKS, THEMES, check_theme, role_style
 from tui.widgets.key_line import digits_text, key_items, key_line
+from tui.widgets.log_tail import LogTail
 from tui.widgets.ratio_table import RatioTable
 
 READY = Situation(is_open=True, preset_keys=frozenset("0123"))
 
 
 def test_no_key_is_declared_twice_in_one_place() -> None:
-    for place in ("main", "table"):
+    for place in keys.PLACES:
         names = [name for key in keys.KEYS if key.place == place for name in key.keys.split(",")]
         assert len(names) == len(set(names))
 
 
 def test_every_action_of_the_table_exists() -> None:
-    owners = {"main": MainScreen, "table": RatioTable}
+    owners = {
+        "main": MainScreen, "table": RatioTable, "try": TryItPane, "logs": LogTail, "history": HistoryPane,
+        "workers": WorkersScreen, "containers": ContainersScreen, "doctor": DoctorScreen, "written": ExportScreen,
+    }  # fmt: skip
     for key in keys.KEYS:
         assert hasattr(owners[key.place], f"action_{key.action.partition('(')[0]}"), key
 
 
 def test_the_help_lists_every_key() -> None:
-    assert len(keys.help_rows()) == len(keys.KEYS) + len(keys.FROM_TEXTUAL)
-    assert all(written and what for written, what in keys.help_rows())
+    rows = [row for place in keys.PLACES for row in keys.help_rows(place)]
+    assert len(rows) == len(keys.KEYS) + len(keys.FROM_TEXTUAL)
+    assert all(written and what for written, what in rows)
+
+
+def test_every_key_has_an_id_of_its_own() -> None:
+    assert len({key.id for key in keys.KEYS}) == len(keys.KEYS)
+
+
+def test_the_readme_has_the_table_of_keys() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    begin, end = "<!-- keys: made by tui/keys.py -->\n", "<!-- end of keys -->"
+    assert readme.partition(begin)[2].partition(end)[0] == keys.markdown(), "`make screenshots` renews it"
 
 
 def test_main_keys_fit_80_columns() -> None:
     drawn = plain([key_line(msgspec.structs.replace(READY, has_run=True), 80)])[0]
     for words in ("0–3 run", "s start/stop", "r restart", "c cancel", "e export", "? help", "q quit", "^p palette"):
         assert words in drawn
+    running = msgspec.structs.replace(READY, has_run=True, is_running=True, is_measuring=True)
+    drawn = plain([key_line(running, 80)])[0]
+    for words in ("p pause", "n skip cell", "+ client", "- client", "c cancel", "? help", "q quit", "^p palette"):
+        assert words in drawn
 
 
 def test_what_is_not_possible_is_faint() -> None:
     roles = {item.action: item.spans[0].role for item in key_items(READY)}
-    assert roles["export"] == "faint"
+    assert roles["open('export')"] == "faint"
     assert roles["toggle_servers"] == "key"
 
 
@@ -70,13 +99,23 @@ def test_digits_are_written_short(digits: str, text: str) -> None:
         ({"is_moving": True}, "toggle_servers", "", ""),
         ({"is_moving": True}, "cancel_run", "", ""),
         ({}, "cancel_run", "", "Nothing to cancel"),
-        ({}, "export", "", "a number key runs a preset"),
-        ({"has_run": True}, "export", "", ""),
+        ({}, "open", "export", "a number key runs a preset"),
+        ({"has_run": True}, "open", "export", ""),
+        ({}, "pause", "", "Nothing is being measured"),
+        ({"is_measuring": True}, "skip_cell", "", ""),
+        ({"is_running": True}, "open", "doctor", "not disturbed"),
+        ({}, "open", "workers", "s starts it"),
+        ({"servers_up": frozenset({"flask"})}, "open", "workers", ""),
+        ({}, "hard_stop", "", "No server is up"),
+        ({"is_replay": True}, "open", "containers", REPLAY),
+        ({"problem": "No model.", "can_export_model": True}, "first_step", "", ""),
+        ({"problem": "No model."}, "first_step", "", "No model."),
+        ({"has_run": True}, "first_step", "", "number keys run presets"),
         ({"is_open": False}, "toggle_servers", "", "one moment"),
         ({"problem": "No model at release."}, "run_preset", "1", "No model at release."),
         ({"problem": "No model at release."}, "toggle_servers", "", "No model at release."),
         ({"is_replay": True}, "toggle_servers", "", REPLAY),
-        ({"is_replay": True, "has_run": True}, "export", "", ""),
+        ({"is_replay": True, "has_run": True}, "open", "export", ""),
         ({"is_open": False}, "help", "", ""),
     ],
 )
@@ -155,3 +194,22 @@ def test_a_replay_waits_between_ticks_by_its_speed() -> None:
     waits.clear()
     asyncio.run(run(0.0))
     assert set(waits) <= {0}
+
+
+def test_keys_can_be_remapped_and_the_footer_and_help_say_so() -> None:
+    live = Live(keys={"cancel_run": "f8", "open_doctor": "g"})
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: main_of(live.app).situation.is_open and "f8 cancel" in shown(live.app))
+        await pilot.press("g")
+        await until(pilot, lambda: isinstance(live.app.screen, DoctorScreen))
+
+    drive(live.app, WIDE, story)
+    assert ("f8", next(key.help for key in keys.KEYS if key.id == "cancel_run")) in keys.help_rows(
+        "main", {"cancel_run": "f8"}
+    )
+
+
+def test_an_unknown_id_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"'cancel' is no key's id; did you mean 'cancel_run'"):
+        Live(keys={"cancel": "f8"})

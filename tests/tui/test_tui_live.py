@@ -37,7 +37,7 @@ def test_without_a_model_the_screen_says_what_to_do() -> None:
 
     async def story(pilot: Pilot[Any]) -> None:
         await opened(pilot)
-        assert "run `textcnn-export`" in shown(live.app)
+        assert "No model yet: Enter trains the text CNN" in shown(live.app)
         await pilot.press("1")
         await until(pilot, lambda: live.app._notifications)
         assert "run preset" not in " ".join(live.engine.calls)

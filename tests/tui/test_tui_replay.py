@@ -151,6 +151,10 @@ def test_export_is_the_table_of_the_command_line(tmp_path: Path) -> None:
         assert "batch-small-20260102-1402.md" in seen
         assert str(tmp_path)[:20] in seen
         await pilot.press("enter")
+        await until(pilot, lambda: "✓ written" in shown(app))
+        await pilot.press("y")
+        await until(pilot, lambda: app.clipboard.endswith("batch-small-20260102-1402.md"))
+        await pilot.press("enter")
         await until(pilot, lambda: len(app.screen_stack) == 1)
         written = tmp_path / "batch-small-20260102-1402.md"
         assert written.read_text() == markdown_document(fold_record(events, "test"))
@@ -172,7 +176,7 @@ def test_export_never_overwrites_without_asking(tmp_path: Path) -> None:
         await until(pilot, lambda: "This file exists" in shown(app))
         assert target.read_text() == "mine"
         await pilot.press("enter")
-        await until(pilot, lambda: len(app.screen_stack) == 1)
+        await until(pilot, lambda: "✓ written" in shown(app))
         assert target.read_text().startswith("# Batch test")
 
     drive(app, NARROW, story)
@@ -217,7 +221,7 @@ def test_help_shows_every_key_and_closes() -> None:
         await pilot.press("question_mark")
         await until(pilot, lambda: len(app.screen_stack) == 2)
         await until(pilot, lambda: "Run the preset of that number" in shown(app))
-        assert "Export the run as Markdown" in shown(app)
+        assert "Export the run as a file" in shown(app)
         await pilot.press("escape")
         await until(pilot, lambda: len(app.screen_stack) == 1)
 
@@ -231,7 +235,7 @@ def test_the_palette_offers_only_what_is_possible() -> None:
     async def story(pilot: Pilot[Any]) -> None:
         await played(pilot, events)
         names = [command.title for command in app.get_system_commands(app.screen)]
-        assert "Export the run as Markdown" in names
+        assert "Export the run as a file" in names
         assert "Theme" in names
         assert not [name for name in names if name.startswith(("Run ", "Start", "Restart", "Cancel"))]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 import recordings
 from pilots import LARGE, NARROW, WIDE, Live, main_of, played, replay_app, shown, until
 from textual.pilot import Pilot
 
-from serving_ctl.events import Event
+from serving_ctl.events import CellFinished, Event
 
 Compare = Callable[..., bool]
 SIZES = pytest.mark.parametrize("size", [NARROW, WIDE, LARGE], ids=["80x24", "120x40", "200x60"])
@@ -82,14 +83,15 @@ def test_the_first_screen(snap_compare: Compare, size: tuple[int, int]) -> None:
 
 @SIZES
 def test_servers_on_their_way(snap_compare: Compare, size: tuple[int, int]) -> None:
-    """You should see tf-serving ready since 1m15s, and flask failed with the whole reason."""
+    """You should see tf-serving ready since 1m15s, flask failed, and over both the doctor: first why flask did not
+    start, then what else bars a start, each with its fix."""
     live = Live(broken=frozenset({"flask"}))
 
     async def started(pilot: Pilot[Any]) -> None:
         await until(pilot, lambda: "batch-small" in shown(live.app))
         live.engine.may_start.set()
         await pilot.press("s")
-        await until(pilot, lambda: "FAILED" in shown(live.app) and "READY" in shown(live.app))
+        await until(pilot, lambda: "start it, or use embedded" in shown(live.app))
         live.app.clear_notifications()
         await until(pilot, lambda: "Not done" not in shown(live.app))
 
@@ -152,3 +154,74 @@ def test_details_on_a_small_screen(snap_compare: Compare) -> None:
 
     app = replay_app(events)
     assert snap_compare(app, terminal_size=NARROW, run_before=toggled)
+
+
+@SIZES
+def test_a_kept_run_with_its_distribution(snap_compare: Compare, size: tuple[int, int]) -> None:
+    """You should see a run opened from the history: in place of the chart over time one band of bars a server on one
+    axis from 0 ms (at 200 columns beside it), and the table."""
+    live = Live()
+
+    async def chosen(pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: "batch-small" in shown(live.app))
+        live.engine.runs = {"r1": with_histograms(recordings.recording(rounds=2))}
+        await pilot.press("h")
+        await until(pilot, lambda: "✓ finished" in shown(live.app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "✓ done" in shown(live.app))
+
+    assert snap_compare(live.app, terminal_size=size, run_before=chosen)
+
+
+def test_a_paused_run(snap_compare: Compare) -> None:
+    """You should see "‖ paused" in the run's line, the keys that steer a run in the footer, and the time left."""
+    live = Live()
+    live_script = recordings.recording(rounds=2, cells=14, end="running")
+
+    async def paused(pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: "batch-small" in shown(live.app))
+        live.engine.script = [*live_script, recordings.recording()[-1]]
+        await pilot.press("1")
+        await until(pilot, lambda: main_of(live.app).situation.is_measuring)
+        await pilot.press("p")
+        await until(pilot, lambda: "‖ paused" in shown(live.app))
+
+    assert snap_compare(live.app, terminal_size=NARROW, run_before=paused)
+
+
+@pytest.mark.parametrize(
+    ("key", "sign"),
+    [("t", "a fine film"), ("l", "line 2"), ("h", "✓ finished"), ("d", "docker run"),
+     ("a", "start it, or use embedded"), ("o", "warm-up seconds")],
+    ids=["try-it", "logs", "history", "containers", "doctor", "preset-form"],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "120x40"])
+def test_panes_and_dialogs(snap_compare: Compare, size: tuple[int, int], key: str, sign: str) -> None:
+    """You should see the pane or dialog of the key over two servers that run, its own keys on its border, nothing cut
+    off, and every button in sight."""
+    live = Live()
+
+    async def asked(pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: "batch-small" in shown(live.app))
+        live.engine.may_start.set()
+        await pilot.press("s")
+        await until(pilot, lambda: shown(live.app).count("READY") == 2)
+        await pilot.press(key)
+        await until(pilot, lambda: sign in shown(live.app))
+
+    assert snap_compare(live.app, terminal_size=size, run_before=asked)
+
+
+def with_histograms(events: list[Event]) -> list[Event]:
+    """The same run, each cell with a distribution around its median."""
+    return [
+        msgspec.structs.replace(event, histogram=spread(event.request.p50_ms))
+        if isinstance(event, CellFinished) and event.request.p50_ms
+        else event
+        for event in events
+    ]
+
+
+def spread(middle_ms: float) -> tuple[tuple[int, int], ...]:
+    """(bucket, count) pairs of an invented distribution; buckets below 2048 µs are microseconds."""
+    return tuple((int(min(2000, 300 * middle_ms) * (0.8 + 0.02 * n)), 40 - n) for n in range(40))

@@ -17,15 +17,26 @@ import pytest
 import recordings
 
 TFSERVE = [sys.executable, "-m", "tui"]
+OWN = (
+    "import fcntl, os, sys, termios\n"
+    "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+    "os.execv(sys.executable, [sys.executable, '-m', 'tui', *sys.argv[1:]])"
+)
+OWNING = [sys.executable, "-c", OWN]
 ENTER_SCREEN, LEAVE_SCREEN = b"\x1b[?1049h", b"\x1b[?1049l"
 
 
-def spawn(arguments: list[str], term: str = "xterm-256color") -> tuple[subprocess.Popen[bytes], int]:
-    """The program on a pseudo-terminal of 120 × 40; the other end comes with it."""
+def spawn(
+    arguments: list[str], term: str = "xterm-256color", *, owns_terminal: bool = False
+) -> tuple[subprocess.Popen[bytes], int]:
+    """The program on a pseudo-terminal of 120 × 40; the other end comes with it.
+
+    A program that owns its terminal gets the kernel's SIGHUP when the other end is closed.
+    """
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     process = subprocess.Popen(
-        [*TFSERVE, *arguments],
+        [*(OWNING if owns_terminal else TFSERVE), *arguments],
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -62,6 +73,15 @@ def test_a_signal_restores_the_terminal_and_exits_143(number: signal.Signals, re
     assert LEAVE_SCREEN in read_until(master, LEAVE_SCREEN)
     assert process.wait() == 143
     os.close(master)
+
+
+@pytest.mark.parametrize("owns_terminal", [True, False], ids=["owned", "borrowed"])
+@pytest.mark.parametrize("speed", ["0.5", "0"], ids=["drawing", "idle"])
+def test_a_vanished_terminal_ends_the_program(speed: str, owns_terminal: bool, recording: Path) -> None:
+    process, master = spawn(["--replay", str(recording), "--speed", speed], owns_terminal=owns_terminal)
+    read_until(master, b"exports it" if speed == "0" else b"measuring")
+    os.close(master)
+    assert process.wait() == 143
 
 
 def test_q_leaves_a_replay_with_exit_0(recording: Path) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.message import Message
 from textual.reactive import var
 
 from serving_ctl.bench.progress import Progress
+from tui.conductor import Conductor
+from tui.panes.pane import Pane
 from tui.widgets.preset_list import PresetList
 
 if TYPE_CHECKING:
     from serving_ctl.engine import PresetSummary
+    from tui.panes.run_view import RunView
 
 
-class BenchPane(Vertical):
+class BenchPane(Pane):
     """Presets, then the run. The run's widgets are mounted after the first paint."""
 
     DEFAULT_CSS = """
@@ -30,25 +32,30 @@ class BenchPane(Vertical):
     class Completed(Message):
         """All widgets are there: progress can be shown from now on."""
 
-    progress: var[Progress] = var(Progress(), init=False)
-    """Bound to the main screen's, and handed on to the widgets."""
     activity: var[str] = var("", init=False)
     """The preset that is being prepared."""
+    step: var[str] = var("", init=False)
+    """What is being done for it, where that is known."""
     cancelling: var[bool] = var(False, init=False)
     """True while a cancelled run winds up."""
+    paused: var[bool] = var(False, init=False)
+    """True while the run sends nothing because the user said so."""
     presets: var[tuple[PresetSummary, ...]] = var((), init=False)
     """What the number keys run."""
     problem: var[str] = var("", init=False)
     """Why no run can begin."""
+    offer: var[str] = var("", init=False)
+    """What Enter would do, in one sentence."""
     note: var[str] = var("", init=False)
     """What is going on before there are presets."""
 
-    def __init__(self) -> None:
-        super().__init__(id="bench")
+    def __init__(self, conductor: Conductor) -> None:
+        super().__init__(conductor)
+        self._view: RunView | None = None
 
     def compose(self) -> ComposeResult:
         """The presets."""
-        yield PresetList().data_bind(BenchPane.presets, BenchPane.problem, BenchPane.note)
+        yield PresetList().data_bind(BenchPane.presets, BenchPane.problem, BenchPane.note, BenchPane.offer)
 
     def on_mount(self) -> None:
         """The run's view need not hold up the first paint."""
@@ -57,10 +64,35 @@ class BenchPane(Vertical):
     async def _complete(self) -> None:
         from tui.panes.run_view import RunView
 
-        view = RunView().data_bind(BenchPane.progress, BenchPane.activity, BenchPane.cancelling)
-        await self.mount(view, before=0)
+        pane = BenchPane
+        self._view = RunView().data_bind(pane.progress, pane.activity, pane.step, pane.cancelling, pane.paused)
+        await self.mount(self._view, before=0)
         self.post_message(self.Completed())
 
     def watch_progress(self, progress: Progress) -> None:
         """From its start on a run takes the pane."""
-        self.set_class(progress.run is not None, "-has-run")
+        if progress.run is not None and not self.has_class("-has-run"):
+            self.add_class("-has-run")
+            if self.screen.focused is None:
+                self.call_after_refresh(self.opened)
+
+    def opened(self) -> None:
+        """The table takes the keyboard, if there is one."""
+        if self.has_class("-has-run"):
+            self.query_one("#ratio-table").focus()
+        else:
+            self.screen.set_focus(None)
+
+    def step_table(self, by: int) -> None:
+        """Another table of the run."""
+        if self._view:
+            self._view.step_table(by)
+
+    def next_view(self) -> None:
+        """The time chart, or the distribution of the selected row."""
+        if self._view:
+            self._view.next_view()
+
+    def text_to_copy(self) -> str:
+        """The table in sight, with tabs between its cells."""
+        return self._view.text_to_copy() if self._view else ""

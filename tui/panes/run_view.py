@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 from textual.reactive import var
 
 from serving_ctl.bench.progress import Progress
 from serving_ctl.results.record import RunRecord
 from tui.steps import Step, step_in_flight, steps_of
+from tui.widgets.histogram_chart import HistogramChart
 from tui.widgets.latency_chart import LatencyChart
 from tui.widgets.note import Note
 from tui.widgets.ratio_table import RatioTable
@@ -21,10 +22,14 @@ class RunView(Vertical):
 
     DEFAULT_CSS = """
     RunView {
-        LatencyChart, RatioTable, Note, RowDetails { display: none; }
+        #charts, RatioTable, Note, RowDetails { display: none; }
         &.-has-run {
-            LatencyChart, RatioTable, Note, RowDetails { display: block; }
+            #charts, RatioTable, Note, RowDetails { display: block; }
         }
+        #charts { layout: horizontal; height: 1fr; min-height: 8; }
+        HistogramChart { display: none; }
+        &.-histogram LatencyChart { display: none; }
+        &.-histogram HistogramChart { display: block; }
         RatioTable { max-height: 50%; }
     }
     """
@@ -33,20 +38,26 @@ class RunView(Vertical):
     """Bound to the main screen's, and handed on to the widgets."""
     activity: var[str] = var("", init=False)
     """The preset that is being prepared."""
+    step: var[str] = var("", init=False)
+    """What is being done for it, where that is known."""
     cancelling: var[bool] = var(False, init=False)
     """True while a cancelled run winds up."""
+    paused: var[bool] = var(False, init=False)
+    """True while the run sends nothing because the user said so."""
 
     def __init__(self) -> None:
         super().__init__(id="run-view")
-        self._step = 0
+        self._number = 0
         self._run_id = ""
         self._follows = True
 
     def compose(self) -> ComposeResult:
         """Top down."""
         view = RunView
-        yield RunLine().data_bind(view.progress, view.activity, view.cancelling)
-        yield LatencyChart().data_bind(view.progress)
+        yield RunLine().data_bind(view.progress, view.activity, view.step, view.cancelling, view.paused)
+        with Horizontal(id="charts"):
+            yield LatencyChart().data_bind(view.progress)
+            yield HistogramChart()
         yield RatioTable()
         yield Note(id="table-notes")
         yield RowDetails()
@@ -56,14 +67,15 @@ class RunView(Vertical):
         if new.run is None or new.run is old.run:
             return
         if new.run.started.run_id != self._run_id:
-            self._run_id, self._follows, self._step = new.run.started.run_id, True, 0
+            self._run_id, self._follows, self._number = new.run.started.run_id, True, 0
             self.query_one(LatencyChart).ladder = ""
             table = self.query_one(RatioTable)
             table.cursor, table.follows = 0, True
             self.add_class("-has-run")
+            self.set_class(new.run.end is not None and not new.ticks, "-histogram")  # a kept run has no ticks
         self.set_class(new.run.end is not None, "-ended")
         if self._follows:
-            self._step = step_in_flight(new.run)
+            self._number = step_in_flight(new.run)
         self._show_table(new.run)
 
     def step_table(self, by: int) -> None:
@@ -71,8 +83,21 @@ class RunView(Vertical):
         run = self.progress.run
         if run is not None:
             self._follows = False
-            self._step = (self._step + by) % len(steps_of(run))
+            self._number = (self._number + by) % len(steps_of(run))
             self._show_table(run)
+
+    def next_view(self) -> None:
+        """The chart over time, or the distribution of the selected row."""
+        self.toggle_class("-histogram")
+
+    def text_to_copy(self) -> str:
+        """The table in sight, with tabs between its cells."""
+        run = self.progress.run
+        if run is None:
+            return ""
+        table = self._current_step(run).table(run)
+        rows = ([column.heading for column in table.columns], *(row.cells for row in table.rows))
+        return "\n".join("\t".join(cells) for cells in rows)
 
     def on_ratio_table_row_selected(self) -> None:
         """Show the row under the cursor."""
@@ -85,11 +110,11 @@ class RunView(Vertical):
 
     def _current_step(self, run: RunRecord) -> Step:
         steps = steps_of(run)
-        return steps[min(self._step, len(steps) - 1)]
+        return steps[min(self._number, len(steps) - 1)]
 
     def _show_table(self, run: RunRecord) -> None:
         step = self._current_step(run)
-        self.query_one(RatioTable).show_table(run, step, self._step, len(steps_of(run)))
+        self.query_one(RatioTable).show_table(run, step, self._number, len(steps_of(run)))
         self.query_one("#table-notes", Note).say(*step.table(run).notes[:1])
         self._show_details(run, step)
         if run.end is not None and step.ladder is not None:
@@ -105,3 +130,4 @@ class RunView(Vertical):
             rows = step.table(run).rows
             choice = Choice(record=run, text=rows[min(row, len(rows) - 1)].cells[-1])
         self.query_one(RowDetails).show_choice(choice)
+        self.query_one(HistogramChart).show_choice(choice)

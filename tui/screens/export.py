@@ -1,7 +1,8 @@
-"""The dialog that writes the run to a file: shows the whole path and never overwrites without asking."""
+"""The dialog that writes a file: shows the whole path, never overwrites without asking, and lets the path be copied."""
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,8 +14,12 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from serving_ctl.errors import TfServeError
+from serving_ctl.errors import ConfigError, TfServeError
 from serving_ctl.results.record import RunRecord
+from tui import keys
+
+ENDINGS = ".md .csv .json .html .svg .png"
+"""What the engine writes a run as; it refuses others with the ones it knows."""
 
 
 def default_path(record: RunRecord) -> Path:
@@ -23,10 +28,29 @@ def default_path(record: RunRecord) -> Path:
     return Path(f"{record.started.preset}-{digits[:8]}-{digits[8:]}.md")
 
 
-class ExportScreen(ModalScreen[Path]):
-    """Asks for a path and writes; gives the path back, or nothing when it was left with escape."""
+def picture_path() -> Path:
+    """``tfserve-tui-YYYYMMDD-HHMMSS.svg`` in the current folder."""
+    return Path(f"tfserve-tui-{datetime.datetime.now():%Y%m%d-%H%M%S}.svg")
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave")]
+
+def write_text(path: Path, text: str, ending: str) -> None:
+    """Write ``text``. Raises ConfigError for another ending, or when the file cannot be written."""
+    if path.suffix != ending:
+        raise ConfigError(f"{path}: a picture of the screen ends with {ending}.")
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}.") from None
+
+
+class ExportScreen(ModalScreen[None]):
+    """Asks for a path and writes; stays with the path until it is left."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *keys.bindings("written"),
+        Binding("escape", "leave", "leave"),
+        Binding("enter", "leave", "leave", show=False),
+    ]
     DEFAULT_CSS = """
     ExportScreen {
         align: center middle;
@@ -34,20 +58,25 @@ class ExportScreen(ModalScreen[Path]):
                   padding: 1 2; border-title-style: bold; }
         #export-path { color: $quiet; margin-top: 1; }
         #export-answer { color: $warn; margin-top: 1; height: auto; }
+        &.-written #export-answer { color: $better; }
+        &.-written #export-input { display: none; }
     }
     """
 
-    def __init__(self, path: Path, write: Callable[[Path], Awaitable[None]]) -> None:
+    def __init__(self, title: str, path: Path, write: Callable[[Path], Awaitable[None]]) -> None:
         super().__init__()
+        self._title = title
         self._path = path
         self._write = write
         self._agreed: Path | None = None
         """The existing file that the user was asked about."""
+        self._written: Path | None = None
 
     def compose(self) -> ComposeResult:
         """The path to edit, the whole path, and what is to be said about it."""
         with Vertical(id="export") as box:
-            box.border_title = "export as Markdown"
+            is_run = self._path.suffix != ".svg"
+            box.border_title = f"{self._title}: {ENDINGS}" if is_run else self._title
             box.border_subtitle = "Enter writes · Escape leaves"
             yield Input(str(self._path), id="export-input", select_on_focus=False)
             yield Static("", id="export-path", markup=False)
@@ -61,6 +90,7 @@ class ExportScreen(ModalScreen[Path]):
 
     async def on_input_submitted(self, event: Input.Submitted) -> None:
         """Write, unless the file exists and nobody said that it may go."""
+        event.stop()
         path = _whole(event.value)
         if path.exists() and self._agreed != path:
             self._agreed = path
@@ -71,11 +101,24 @@ class ExportScreen(ModalScreen[Path]):
         except TfServeError as error:
             self._answer(str(error))
         else:
-            self.dismiss(path)
+            self._say_written(path)
 
     def action_leave(self) -> None:
-        """Write nothing."""
+        """Nothing more to write."""
         self.dismiss(None)
+
+    def action_copy(self) -> None:
+        """Copy the path of the written file."""
+        if self._written is not None:
+            self.app.copy_to_clipboard(str(self._written))
+            self._answer("✓ written; its path is copied")
+
+    def _say_written(self, path: Path) -> None:
+        self._written = path
+        self.add_class("-written")
+        self.set_focus(None)
+        self._answer("✓ written")
+        self.query_one("#export").border_subtitle = f"{keys.hint('written')} · Enter, Escape close"
 
     def _answer(self, sentence: str) -> None:
         self.query_one("#export-answer", Static).update(sentence)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,28 +17,31 @@ from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 from textual.worker import Worker
 
+from serving_ctl import formatting
 from serving_ctl.bench.progress import Progress
 from serving_ctl.config import Settings
-from serving_ctl.errors import TfServeError
-from serving_ctl.events import AnyEvent
+from serving_ctl.errors import ServerStartError, TfServeError
+from serving_ctl.events import AnyEvent, Event, LogLine
 from tui import keys
 from tui.bridge import Bridge, play
-from tui.conductor import SERVERS, Conductor, OpenEngine, open_engine
-from tui.messages import BenchAdvanced
+from tui.conductor import SERVERS, Conductor, OpenEngine, is_up, open_engine
+from tui.dialogs import Dialogs
+from tui.messages import BenchAdvanced, ExportWanted, RunOpened
 from tui.panes.bench import BenchPane
+from tui.panes.pane import Pane
 from tui.possible import Situation, obstacle
+from tui.widgets.drawn import Drawn
 from tui.widgets.fairness_card import FairnessCard
 from tui.widgets.key_line import KeyLine
 from tui.widgets.server_card import ServerCard
 from tui.widgets.tab_line import TabLine
 from tui.widgets.title_line import TitleLine
 
-NARROW, TALL = 100, 34
-"""Columns below which the cards lie on top of the panes; rows from which on chart and details both have room."""
-
-LOG_S = 1.0
-FOCUS_OF = {"bench": "#ratio-table", "model": "#model-tree", "logs": "LogTail"}
-"""What gets the keyboard when a pane comes into sight."""
+HISTORY = "history"
+"""Whose log lines are the engine's words about the kept runs."""
+NARROW, BROAD, TALL = 100, 170, 34
+"""Columns below which the cards lie on top of the panes, and from which on two charts stand side by side; rows from
+which on chart and details both have room."""
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,9 +56,9 @@ class MainScreen(Screen[None]):
     """Cards at the left or on top, panes beside, keys below."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings("main")]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW, "-wide")]  # noqa: RUF012 - an instance variable in Textual
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW, "-wide"), (BROAD, "-broad")]  # noqa: RUF012 - an instance variable in Textual
     VERTICAL_BREAKPOINTS = [(0, "-short"), (TALL, "-tall")]  # noqa: RUF012
-    AUTO_FOCUS = None
+    AUTO_FOCUS = ""
 
     progress: var[Progress] = var(Progress(), init=False)
     """The newest progress; panes and widgets are bound to it."""
@@ -67,6 +68,10 @@ class MainScreen(Screen[None]):
     problem: var[str] = var("", init=False)
     pane: var[str] = var("bench", init=False)
     """Id of the pane in sight."""
+    step: var[str] = var("", init=False)
+    paused: var[bool] = var(False, init=False)
+    offer: var[str] = var("", init=False)
+    """What Enter would do, in one sentence; empty when it does nothing."""
     situation: var[Situation] = var(Situation(), init=False)
     """What the line of keys shows as possible."""
     note: var[str] = var("Looking for running servers …")
@@ -83,12 +88,14 @@ class MainScreen(Screen[None]):
         self.bridge = Bridge(lambda progress: self.post_message(BenchAdvanced(progress)))
         self.conductor = Conductor(
             settings,
-            self.bridge.emit,
-            spawn=self._spawn,
+            self._take,
+            spawn=self.spawn,
             say=self.say_error,
+            not_started=self._say_not_started,
             changed=self.show_situation,
             make=make_engine,
         )
+        self.dialogs = Dialogs(self)
         self._settings, self._replay, self._clock = settings, replay, clock
 
     def compose(self) -> ComposeResult:
@@ -106,21 +113,24 @@ class MainScreen(Screen[None]):
             with Vertical(id="right"):
                 yield TabLine().data_bind(active=main.pane)
                 with ContentSwitcher(id="panes", initial="bench"):
-                    yield BenchPane().data_bind(
-                        main.progress, main.activity, main.cancelling, main.presets, main.problem, main.note
-                    )
-                    yield Container(id="model")
-                    yield Container(id="logs")
+                    with Container(id="bench"):
+                        yield BenchPane(self.conductor).data_bind(
+                            main.progress, main.activity, main.cancelling, main.step, main.paused, main.presets,
+                            main.problem, main.note, main.offer,
+                        )  # fmt: skip
+                    for name in ("model", "try", "logs", "history"):
+                        yield Container(id=name)
         yield KeyLine().data_bind(main.situation)
 
     async def on_bench_pane_completed(self) -> None:
         """After the first paint: mount the other panes, then open the engine or play the recording."""
+        from tui.panes.history import HistoryPane
         from tui.panes.logs import LogsPane
         from tui.panes.model import ModelPane
+        from tui.panes.try_it import TryItPane
 
-        await self.query_one("#model").mount(ModelPane())
-        await self.query_one("#logs").mount(LogsPane())
-        self.query_one("#ratio-table").focus()
+        for place, pane in (("model", ModelPane), ("try", TryItPane), ("logs", LogsPane), ("history", HistoryPane)):
+            await self.query_one(f"#{place}").mount(pane(self.conductor).data_bind(MainScreen.progress))
         self._begin()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -137,6 +147,18 @@ class MainScreen(Screen[None]):
         if self._what_matters(message.progress) != was:
             self.show_situation()
 
+    def on_run_opened(self, message: RunOpened) -> None:
+        """Show a kept run, unless one is being measured."""
+        if self.conductor.is_running:
+            self.notify("A run is on; an earlier one can be opened when it has ended.", severity="warning")
+            return
+        self.bridge.show(message.record)
+        self.action_show_pane("bench")
+
+    def on_export_wanted(self, message: ExportWanted) -> None:
+        """Export a kept run."""
+        self.dialogs.export_record(message.record)
+
     def look(self) -> Situation:
         """What decides which keys do something now."""
         conductor = self.conductor
@@ -144,16 +166,22 @@ class MainScreen(Screen[None]):
             is_replay=self._replay is not None,
             is_open=conductor.engine is not None,
             is_running=conductor.is_running,
+            is_measuring=conductor.steering is not None,
             is_moving=bool(conductor.moving),
             has_run=self.progress.run is not None,
-            preset_keys=frozenset(preset.key for preset in conductor.presets),
+            servers_up=frozenset(server for server in SERVERS if is_up(self.progress, server)),
+            preset_keys=frozenset(preset.key for preset in conductor.presets if preset.key),
             problem=conductor.problem,
+            can_export_model=conductor.can_export_model,
+            chosen_keys=conductor.settings.ui.keys,
         )
 
     def show_situation(self) -> None:
         """Bring footer and pane up to what can be done now."""
         conductor = self.conductor
         self.presets, self.problem, self.activity = conductor.presets, conductor.problem, conductor.activity
+        self.step, self.paused = conductor.step, conductor.is_paused
+        self.offer = conductor.offer if self._may_offer() else ""
         if conductor.engine is not None:
             self.note = ""
         if not conductor.is_running:
@@ -170,21 +198,49 @@ class MainScreen(Screen[None]):
     def on_key(self, event: events.Key) -> None:
         """A key that does nothing now says why."""
         key = event.character if event.character and event.character in keys.PRESET_KEYS else event.key
-        for entry in keys.KEYS:
-            if entry.place == "main" and key in entry.keys.split(","):
-                sentence = obstacle(self.look(), entry.action.partition("(")[0], key)
-                if sentence:
-                    self.notify(sentence, severity="warning", markup=False)
+        for entry in keys.table(self.conductor.settings.ui.keys):
+            if entry.place != "main" or key not in entry.keys.split(",") or entry.verb == "first_step":
+                continue
+            if sentence := obstacle(self.look(), entry.verb, entry.argument or key):
+                self.notify(sentence, severity="warning", markup=False)
 
     def say_error(self, error: TfServeError) -> None:
         """Show an error that is meant for people."""
         self.notify(str(error), title="Not done", severity="error", timeout=15, markup=False)
 
+    def _take(self, event: Event) -> None:
+        """An event of the engine; what the history has to say is no server's log."""
+        if isinstance(event, LogLine) and event.server == HISTORY:
+            self.notify(event.text, title="History", severity="warning", timeout=15, markup=False)
+        else:
+            self.bridge.emit(event)
+
+    def _say_not_started(self, error: ServerStartError) -> None:
+        self.say_error(error)
+        self.dialogs.doctor(error)
+
+    def run_named(self, preset: str) -> None:
+        """Run a preset by name, in sight."""
+        self.action_show_pane("bench")
+        self.conductor.run(preset)
+
+    def leave(self, answer: str | None) -> None:
+        """Leave as the question was answered: ``stop``, ``all``, ``leave``; anything else stays."""
+        if answer not in {"stop", "all", "leave"}:
+            return
+        also = self.conductor.adopted(self.progress) if answer == "all" else ()
+        if self.conductor.started_here() or also:
+            self.notify("Leaving …" if answer == "leave" else "Stopping the servers …", markup=False)
+        self.spawn(self._leave(stop_servers=answer != "leave", also=also), "quit")
+
     def action_run_preset(self, key: str) -> None:
         """Run the preset of that key."""
-        name = next(preset.name for preset in self.conductor.presets if preset.key == key)
+        self.run_named(next(preset.name for preset in self.conductor.presets if preset.key == key))
+
+    def action_first_step(self) -> None:
+        """Do what the first screen offers."""
         self.action_show_pane("bench")
-        self.conductor.run(name)
+        self.conductor.first_step()
 
     def action_toggle_servers(self) -> None:
         """Start, stop, or call off a start."""
@@ -193,6 +249,27 @@ class MainScreen(Screen[None]):
     def action_restart_servers(self) -> None:
         """Stop and start."""
         self.conductor.restart(self._meant_servers())
+
+    def action_hard_stop(self) -> None:
+        """Stop at once."""
+        self.conductor.hard_stop(self.progress, self._meant_servers())
+
+    def action_pause(self) -> None:
+        """Pause the run, or go on."""
+        self.conductor.pause()
+
+    def action_skip_cell(self) -> None:
+        """Be done with the cell being measured."""
+        if self.conductor.steering is not None:
+            self.conductor.steering.skip_cell()
+            self.notify("Cell skipped; what it has measured is kept.", markup=False)
+
+    def action_change_clients(self, change: int) -> None:
+        """One client more or fewer."""
+        if self.conductor.steering is not None:
+            self.conductor.steering.change_clients(change)
+            in_all = self.conductor.steering.clients_change
+            self.notify(f"Clients of this cell: {in_all:+d}.", markup=False)
 
     def action_cancel_run(self) -> None:
         """Cancel at once; the cell in flight is given up."""
@@ -210,77 +287,73 @@ class MainScreen(Screen[None]):
 
     def action_step_table(self, by: int) -> None:
         """Another table of the run."""
-        from tui.panes.run_view import RunView
-
-        self.query_one(RunView).step_table(by)
+        self.query_one(BenchPane).step_table(by)
 
     def action_show_pane(self, pane: str) -> None:
         """Another pane."""
         self.pane = pane
 
+    def action_maximise(self) -> None:
+        """The pane takes the whole screen, or gives it back."""
+        self.toggle_class("-maximised")
+
+    def action_next_view(self) -> None:
+        """Another view of the pane in sight."""
+        self._pane_in_sight.next_view()
+
+    def action_update(self) -> None:
+        """Ask again what the pane in sight shows."""
+        self._pane_in_sight.update_now()
+
+    def action_copy(self) -> None:
+        """Copy what the pane in sight shows."""
+        text = self._pane_in_sight.text_to_copy()
+        if text:
+            self.app.copy_to_clipboard(text)
+            self.notify(f"{formatting.plural(len(text.splitlines()), 'line')} copied.", markup=False)
+        else:
+            self.notify("Nothing to copy here yet.", severity="warning", markup=False)
+
+    def action_open(self, dialog: str) -> None:
+        """A dialog."""
+        self.dialogs.open(dialog)
+
     def action_help(self) -> None:
         """All keys."""
-        from tui.screens.help import HelpScreen
-
-        self.app.push_screen(HelpScreen())
-
-    def action_export(self) -> None:
-        """Ask where to and write."""
-        from tui.screens.export import ExportScreen, default_path
-
-        record = self.progress.run
-        if record is None:
-            return
-
-        async def write(path: Path) -> None:
-            module = await asyncio.to_thread(importlib.import_module, "serving_ctl.engine")
-            module.export_record(record, path)
-
-        self.app.push_screen(ExportScreen(default_path(record), write), self._say_written)
+        self.dialogs.help()
 
     def action_quit(self) -> None:
-        """Leave; ask about servers that were started here."""
-        from tui.screens.confirm import Answer, ConfirmScreen
-
-        started = self.conductor.started_here()
-        if not started:
-            self._spawn(self._leave(stop_servers=False), "quit")
-            return
-        names = " and ".join(started)
-        run = " A run is on and will be cancelled; its finished cells are kept." if self.conductor.is_running else ""
-        question = f"Started here and still up: {names}.{run} What becomes of them?"
-        answers = (Answer("s", "Stop them", "stop"), Answer("l", "Leave running", "leave"), Answer("n", "Stay", "stay"))
-        self.app.push_screen(ConfirmScreen(question, answers), self._quit_answered)
-
-    def action_update_model(self) -> None:
-        """Ask the servers what they serve."""
-        self._spawn(self._update_model(), "model")
+        """Leave; ask about servers that still run."""
+        self.dialogs.quit()
 
     def on_tab_line_chosen(self, message: TabLine.Chosen) -> None:
         """The mouse chose a pane."""
         self.pane = message.pane
 
     def watch_pane(self, pane: str) -> None:
-        """Show the pane and give it the keyboard; Model and Logs pane ask when they are opened."""
+        """Show the pane and give it the keyboard."""
         self.query_one("#panes", ContentSwitcher).current = pane
-        self.query_one(FOCUS_OF[pane]).focus()
-        if obstacle(self.look(), "update_model"):
-            return
-        if pane == "model":
-            self.action_update_model()
-        elif pane == "logs":
-            self._spawn(self._follow_logs(), "logs")
+        for widget in self._pane_in_sight.query(Drawn):
+            widget.shown_again()
+        self._pane_in_sight.opened()
 
     def _begin(self) -> None:
         if self._replay is None:
-            self._spawn(self.conductor.open(), "engine")
+            self.spawn(self.conductor.open(), "engine")
         else:
             self.note = "Playing the recording …"
-            self._spawn(play(self._replay.events, self.bridge.emit, self._replay.speed), "replay")
+            self.spawn(play(self._replay.events, self.bridge.emit, self._replay.speed), "replay")
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> Worker[None]:
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> Worker[None]:
         """A worker; one of the same name that still runs is cancelled."""
         return self.run_worker(work, name=name, group=name, exclusive=True)
+
+    @property
+    def _pane_in_sight(self) -> Pane:
+        return next(iter(self.query_one(f"#{self.pane}").query(Pane)), self.query_one(BenchPane))
+
+    def _may_offer(self) -> bool:
+        return self._replay is None and not obstacle(self.look(), "first_step") and bool(self.conductor.presets)
 
     def _meant_servers(self) -> tuple[str, ...]:
         card = self.focused
@@ -288,41 +361,12 @@ class MainScreen(Screen[None]):
 
     def _what_matters(self, progress: Progress) -> tuple[object, ...]:
         states = tuple((name, changed.state) for name, changed in progress.servers.items())
-        return (states, progress.run is not None, progress.is_running)
+        return (states, progress.run is not None, progress.is_running, progress.started)
 
-    def _say_written(self, path: Path | None) -> None:
-        if path is not None:
-            self.notify(str(path), title="Written", markup=False)
-
-    def _quit_answered(self, answer: str | None) -> None:
-        if answer in {"stop", "leave"}:
-            self.notify("Stopping the servers …" if answer == "stop" else "Leaving …", markup=False)
-            self._spawn(self._leave(stop_servers=answer == "stop"), "quit")
-
-    async def _leave(self, *, stop_servers: bool) -> None:
+    async def _leave(self, *, stop_servers: bool, also: Sequence[str]) -> None:
         try:
-            await self.conductor.close(stop_servers=stop_servers)
+            await self.conductor.close(stop_servers=stop_servers, also=also)
         except (TfServeError, TimeoutError) as error:
             self.notify(str(error) or "The servers did not stop in time.", severity="error", markup=False)
             return
         self.app.exit(return_code=0)
-
-    async def _update_model(self) -> None:
-        from tui.inquiry import ask_model, not_disturbed
-        from tui.panes.model import ModelPane
-
-        engine, pane = self.conductor.engine, self.query_one(ModelPane)
-        if engine is None or (self.conductor.is_running and pane.has_answers):
-            return
-        asked = [] if self.conductor.is_running else [await ask_model(engine, s, self.progress) for s in SERVERS]
-        pane.show_served(asked or [not_disturbed(server) for server in SERVERS])
-
-    async def _follow_logs(self) -> None:
-        """Read the servers' logs once a second while their pane is open."""
-        from tui.inquiry import newest_lines
-        from tui.panes.logs import LogsPane
-
-        while self.conductor.engine is not None and self.pane == "logs":
-            for server in SERVERS:
-                self.query_one(LogsPane).show_lines(server, await newest_lines(self.conductor.engine, server))
-            await asyncio.sleep(LOG_S)

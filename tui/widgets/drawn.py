@@ -56,6 +56,11 @@ class Drawn(Widget):
         if changed:
             self.refresh(*(Region(0, y, size.width, 1) for y in changed))
 
+    def shown_again(self) -> None:
+        """Draw anew: what it shows may have changed while it was out of sight."""
+        self._drawn_size = Size(0, 0)
+        self.refresh(layout=True)
+
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """As many rows as there are lines at this width."""
         self._wanted_height = len(self.draw(Size(width, 0)))

@@ -26,16 +26,17 @@ class KeyItem(NamedTuple):
 
 
 def key_items(now: Situation) -> list[KeyItem]:
-    """The footer's keys; what is not possible now is faint."""
+    """The footer's keys, those of a run while one is on; what is not possible now is faint."""
     items = []
-    for key in keys.KEYS:
-        if not key.in_footer:
+    shown = {keys.ALWAYS, keys.RUNNING if now.is_running else keys.IDLE}
+    for key in keys.table(now.chosen_keys):
+        if key.footer not in shown:
             continue
         is_run = key.action == "run_preset"
         written = digits_text(now.preset_keys) if is_run else keys.written(key).partition(" ")[0]
         if not written:
             continue
-        blocked = obstacle(now, key.action, min(now.preset_keys, default=""))
+        blocked = obstacle(now, key.verb, min(now.preset_keys, default="") if is_run else key.argument)
         key_role, label_role = ("faint", "faint") if blocked else ("key", "")
         spans = line(Span(written, key_role), Span(f" {key.label}", label_role))
         items.append(KeyItem(spans, "" if is_run else key.action))

@@ -62,7 +62,7 @@ class LatencyChart(Drawn):
     """Both servers in one chart."""
 
     DEFAULT_CSS = """
-    LatencyChart { height: 1fr; min-height: 8; background: $surface; }
+    LatencyChart { height: 1fr; width: 1fr; background: $surface; }
     """
 
     ladder: var[str] = var("", init=False)

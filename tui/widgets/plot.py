@@ -57,6 +57,26 @@ def nice_scale(highest: float, most: int) -> tuple[float, ...]:
     return tuple(round(number * step, 12) for number in range(math.ceil(highest / step - 1e-9) + 1))
 
 
+def fitted_scale(highest: float, rows: int) -> tuple[float, ...]:
+    """Of the scales with at most five steps the one on whose evenly spaced labels ``highest`` stands highest.
+
+    One or two steps say less than three, and are taken only where that gains much height.
+    """
+    scales = [nice_scale(highest, most) for most in range(5, 0, -1)]
+    fitting = [scale for scale in scales if len(scale) <= max(2, rows)] or scales[-1:]
+
+    def merit(scale: tuple[float, ...]) -> float:
+        return highest / scale[-1] * _labelled_rows(scale, rows) * math.sqrt(min(3, len(scale) - 1))
+
+    return max(fitting, key=merit)
+
+
+def _labelled_rows(scale: Sequence[float], rows: int) -> int:
+    """Rows from the lowest label to the highest, as many between any two."""
+    steps = len(scale) - 1
+    return (rows - 1) // steps * steps
+
+
 def tick_text(value: float) -> str:
     """A round number on the axis, as short as it can be: 0, 2.5, 1,000."""
     whole = value == int(value)
@@ -71,13 +91,12 @@ def plot_lines(slots: Sequence[Slot], width: int, height: int, *, planned: int =
     rows = height - 2
     if rows < 2 or width < 20:
         return []
-    most = max(1, min(5, rows // 2))
-    margin = _margin(nice_scale(_highest(slots), most))
+    margin = _margin(fitted_scale(_highest(slots), rows))
     across = max(SLOT_LEAST, min(SLOT_MOST, (width - margin) // max(planned, len(slots), 1)))
     shown = slots[-((width - margin) // across) :]
-    scale = nice_scale(_highest(shown), most)  # of the slots in sight alone
+    scale = fitted_scale(_highest(shown), rows)  # of the slots in sight alone
     margin = _margin(scale)
-    canvas = Canvas(width - margin, rows, scale[-1])
+    canvas = Canvas(width - margin, rows, scale)
     for number, slot in enumerate(shown):
         canvas.put_slot(slot, number * across, across - 1, is_growing=number == len(shown) - 1)
     labels = {canvas.row_of(value): tick_text(value) for value in scale}
@@ -97,10 +116,11 @@ def _margin(scale: Sequence[float]) -> int:
 
 
 class Canvas:
-    """Dots and marks on a grid of ``width`` × ``height`` cells, values from 0 to ``top``."""
+    """Dots and marks on a grid of ``width`` × ``height`` cells; the ticks of ``scale`` stand evenly spaced."""
 
-    def __init__(self, width: int, height: int, top: float) -> None:
-        self.width, self.height, self.top = width, height, top
+    def __init__(self, width: int, height: int, scale: Sequence[float]) -> None:
+        self.width, self.height, self.top = width, height, scale[-1]
+        self._reach = SUBROWS * _labelled_rows(scale, height)
         self._bits: dict[tuple[int, int], int] = {}
         self._roles: dict[tuple[int, int], str] = {}
         self._marks: dict[tuple[int, int], str] = {}
@@ -132,7 +152,7 @@ class Canvas:
 
     def _subrow(self, value: float) -> int:
         last = self.height * SUBROWS - 1
-        return last - round(min(1.0, max(0.0, value / self.top)) * last)
+        return last - round(min(1.0, max(0.0, value / self.top)) * self._reach)
 
     def _stroke(self, start: tuple[int, int], end: tuple[int, int], role: str) -> None:
         """Dots from one tick to the next: a line that can be followed by eye."""

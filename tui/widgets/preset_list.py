@@ -18,18 +18,26 @@ if TYPE_CHECKING:
 WELCOME = "What does TensorFlow Serving give you over gunicorn + Flask, with your model, on this machine?"
 
 
-def preset_lines(presets: Sequence[PresetSummary], problem: str, note: str, width: int) -> list[Line]:
-    """The welcome: what hinders a run (``problem``), or the presets with their keys and expected times."""
+def preset_lines(
+    presets: Sequence[PresetSummary], problem: str, note: str, width: int, *, offer: str = ""
+) -> list[Line]:
+    """The welcome: what Enter does (``offer``), else what hinders a run (``problem``), and the presets."""
     lines: list[Line] = [(Span(text, "strong"),) for text in wrap(WELCOME, width)]
     lines.append(())
-    if problem:
+    if offer:
+        first, *more = wrap(offer, width - 2)
+        before, key, after = first.partition("Enter")
+        lines.append(line(Span("▸ ", "key"), before, Span(key, "key"), after))
+        lines += [line(f"  {text}") for text in more]
+        lines.append(())
+    elif problem:
         lines += [(Span(text, "warn"),) for text in wrap(f"! {problem}", width)]
         lines.append(())
     if note:
         lines += [(Span(text, "quiet"),) for text in wrap(note, width)]
     widest = max((len(preset.name) for preset in presets), default=0)
     lines += [spans for preset in presets for spans in _preset_lines(preset, widest, width)]
-    if presets:
+    if presets and not problem:
         lines.append(())
         next_step = "Press a number: servers that do not run are started first. s starts both without a run."
         lines += [(Span(text, "quiet"),) for text in wrap(next_step, width)]
@@ -56,9 +64,16 @@ class PresetList(Drawn):
     note: var[str] = var("", init=False)
     """What is going on while there are no presets yet."""
 
+    offer: var[str] = var("", init=False)
+    """What Enter would do, in one sentence; empty when it does nothing."""
+
     def draw(self, size: Size) -> Sequence[Line]:
         """The welcome."""
-        return preset_lines(self.presets, self.problem, self.note, size.width)
+        return preset_lines(self.presets, self.problem, self.note, size.width, offer=self.offer)
+
+    def watch_offer(self) -> None:
+        """Show the offer."""
+        self.redraw()
 
     def watch_presets(self) -> None:
         """Show the presets."""

@@ -141,6 +141,8 @@ def _tail(target: Target, cells: Sequence[CellFinished], width: int) -> list[Lin
     ]
     if not newest.parts:
         numbers.append(("connect p50", newest.connect.p50_ms))
+    if newest.client_floor_ms is not None:
+        numbers.append(("client's own floor", newest.client_floor_ms))
     pieces = [line(Span(f"{server_glyph(target.server)} {target.name}", target.server))]
     pieces += [line(Span(f"{name} ", "quiet"), formatting.significant(value)) for name, value in numbers]
     rate = formatting.significant(newest.throughput_rps or None)

@@ -18,23 +18,24 @@ SIZE_NOUNS = {"batch": "batch size", "concurrency": "clients"}
 PHASE_WORDS = {"warmup": "warming up", "burst": "all at once", "window": "measuring", "drain": "last answers"}
 
 
-def run_lines(progress: Progress, width: int, *, cancelling: bool = False) -> list[Line]:
+def run_lines(progress: Progress, width: int, *, cancelling: bool = False, paused: bool = False) -> list[Line]:
     """Two or more lines about the run of ``progress``; none when there is no run."""
     run = progress.run
     if run is None:
         return []
     if run.end is not None:
         return _end_lines(run, width)
-    pieces = [*_head(run), *_cell_pieces(progress)]
+    pieces = [*_head(run), *_cell_pieces(progress, paused=paused)]
     if cancelling:
         pieces.append(line(Span("cancelling …", "warn")))
     return [*flow(pieces, width), progress_bar(progress, width)]
 
 
-def preparing_lines(preset: str, width: int, *, cancelling: bool = False) -> list[Line]:
-    """What happens between the key and the first cell."""
+def preparing_lines(preset: str, width: int, *, step: str = "", cancelling: bool = False) -> list[Line]:
+    """What happens between the key and the first cell; ``step`` is what is being done now, where that is known."""
     first = line(Span(preset, "strong"), Span(" preparing", "warn"))
-    what = "cancelling …" if cancelling else "servers, equal predictions, request bodies; c cancels"
+    doing = f"the model: {step}" if step else "servers, equal predictions, request bodies"
+    what = "cancelling …" if cancelling else f"{doing}; c cancels"
     return flow([first, line(Span(what, "quiet"))], width)
 
 
@@ -63,7 +64,7 @@ def _head(run: RunRecord) -> list[Line]:
     return [line(Span(run.started.preset, "strong"), Span(f"  {run.started.profile}", "quiet"))]
 
 
-def _cell_pieces(progress: Progress) -> list[Line]:
+def _cell_pieces(progress: Progress, *, paused: bool) -> list[Line]:
     run = progress.run
     if run is None or run.current is None:
         return []
@@ -71,10 +72,11 @@ def _cell_pieces(progress: Progress) -> list[Line]:
     target = next(target for target in run.started.targets if target.server == cell.server)
     noun = SIZE_NOUNS.get(run.ladder(cell.ladder).kind, "size")
     phase = PHASE_WORDS.get(progress.tick.phase, progress.tick.phase) if progress.tick else "beginning"
+    doing = Span(" ‖ paused", "strong warn") if paused else Span(f" {phase}", "quiet")
     return [
         line(f"round {cell.round}/{run.started.rounds}"),
         line(f"{noun} {formatting.count(cell.size)}"),
-        line(Span(f"{server_glyph(cell.server)} {target.name}", cell.server), Span(f" {phase}", "quiet")),
+        line(Span(f"{server_glyph(cell.server)} {target.name}", cell.server), doing),
     ]
 
 
@@ -105,17 +107,30 @@ class RunLine(Drawn):
 
     activity: var[str] = var("", init=False)
     """The preset that is being prepared; empty otherwise."""
+    step: var[str] = var("", init=False)
+    """What is being done for it, where that is known."""
     cancelling: var[bool] = var(False, init=False)
     """True from the key until the run has ended."""
+    paused: var[bool] = var(False, init=False)
+    """True while the run sends nothing because the user said so."""
 
     def draw(self, size: Size) -> Sequence[Line]:
         """The run's lines."""
         progress = self.progress
         if self.activity and not progress.is_running:
-            return preparing_lines(self.activity, size.width, cancelling=self.cancelling)
-        return run_lines(progress, size.width, cancelling=self.cancelling and progress.is_running)
+            return preparing_lines(self.activity, size.width, step=self.step, cancelling=self.cancelling)
+        is_on = progress.is_running
+        return run_lines(progress, size.width, cancelling=self.cancelling and is_on, paused=self.paused and is_on)
 
     def watch_activity(self) -> None:
+        """Say at once that the key was heard."""
+        self.redraw()
+
+    def watch_step(self) -> None:
+        """Show what is being done."""
+        self.redraw()
+
+    def watch_paused(self) -> None:
         """Say at once that the key was heard."""
         self.redraw()
 

@@ -12,7 +12,7 @@ from textual.reactive import var
 from tui.drawing import Line, Span
 from tui.widgets.drawn import Drawn
 
-TABS = {"bench": "Bench", "model": "Model", "logs": "Logs"}
+TABS = {"bench": "Bench", "model": "Model", "try": "Try it", "logs": "Logs", "history": "History"}
 """Panes by id."""
 
 

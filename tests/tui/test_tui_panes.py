@@ -1,0 +1,287 @@
+"""The panes beside Bench, the dialogs over them, and the keys that steer a run, over the scripted engine."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pilots import WIDE, Live, drive, main_of, shown, until
+from textual.pilot import Pilot
+from textual.widgets import Button, DataTable, Input
+
+from tui.panes.logs import LogsPane
+from tui.widgets.log_tail import LogTail
+
+
+async def opened(pilot: Pilot[Any], live: Live) -> None:
+    await until(pilot, lambda: main_of(live.app).situation.is_open and "batch-small" in shown(live.app))
+
+
+async def started(pilot: Pilot[Any], live: Live) -> None:
+    """Both servers up."""
+    await opened(pilot, live)
+    live.engine.may_start.set()
+    await pilot.press("s")
+    await until(pilot, lambda: shown(live.app).count("READY") == 2)
+
+
+async def measuring(pilot: Pilot[Any], live: Live) -> None:
+    """A run under way."""
+    await opened(pilot, live)
+    await pilot.press("1")
+    await until(pilot, lambda: main_of(live.app).situation.is_measuring)
+
+
+def test_a_run_is_paused_resumed_and_steered_by_keys() -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await measuring(pilot, live)
+        await until(pilot, lambda: "p pause" in shown(live.app))
+        await pilot.press("p")
+        await until(pilot, lambda: main_of(live.app).paused)
+        await pilot.press("p", "n", "plus", "equals_sign", "minus")
+        await until(pilot, lambda: "clients -1" in live.engine.calls)
+        steered = [call for call in live.engine.calls if call.split()[0] in {"pause", "resume", "skip", "clients"}]
+        assert steered == ["pause", "resume", "skip", "clients +1", "clients +1", "clients -1"]
+
+    drive(live.app, WIDE, story)
+
+
+def test_without_a_run_the_steering_keys_say_so() -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await opened(pilot, live)
+        await pilot.press("p")
+        await until(pilot, lambda: live.app._notifications)
+        assert "Nothing is being measured" in next(iter(live.app._notifications)).message
+
+    drive(live.app, WIDE, story)
+
+
+def test_enter_on_the_first_screen_runs_the_shortest_preset() -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await opened(pilot, live)
+        assert "Enter starts both servers, if need be, and runs smoke." in shown(live.app)
+        await pilot.press("enter")
+        await until(pilot, lambda: "run smoke" in live.engine.calls)
+
+    drive(live.app, WIDE, story)
+
+
+def test_x_stops_at_once() -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await started(pilot, live)
+        await pilot.press("x")
+        await until(pilot, lambda: {"stop tf-serving hard", "stop flask hard"} <= set(live.engine.calls))
+
+    drive(live.app, WIDE, story)
+
+
+def test_a_sentence_is_answered_by_both_and_the_difference_is_said() -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await started(pilot, live)
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(live.app.focused, Input))
+        await pilot.press(*"dull", "enter")
+        await until(pilot, lambda: "the predictions agree" in shown(live.app))
+        seen = shown(live.app)
+        for words in ("1.50 ms", "4.25 ms", "0.250001", "largest difference 1e-06"):
+            assert words in seen
+        assert "try ['dull']" in live.engine.calls
+        await pilot.press("escape", "y")
+        await until(pilot, lambda: live.app.clipboard)
+        assert json.loads(live.app.clipboard)["body"]["instances"] == ["dull"]
+        await pilot.press("v")
+        await until(pilot, lambda: '{"instances": [[1, 2, 3]]}' in shown(live.app))
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: "try [[1, 2, 3]]" in live.engine.calls)
+
+    drive(live.app, WIDE, story)
+
+
+def test_the_model_pane_offers_snippets_to_copy() -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await started(pilot, live)
+        await pilot.press("m")
+        await until(pilot, lambda: '"model_spec"' in shown(live.app))
+        for words in ("curl -s", "urlopen", "import grpc"):
+            await pilot.press("v")
+            await until(pilot, lambda words=words: words in shown(live.app))
+            await pilot.press("y")
+            await until(pilot, lambda words=words: words in live.app.clipboard)
+
+    drive(live.app, WIDE, story)
+
+
+def test_logs_are_filtered_followed_and_searched() -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await opened(pilot, live)
+        live.engine.written = {"flask": ["[1] [ERROR] it broke", *(f"fine {n}" for n in range(500))]}
+        await pilot.press("l")
+        await until(pilot, lambda: "fine 499" in shown(live.app))
+        assert "tf-serving line 2 [not markup]" in shown(live.app)
+        tail = main_of(live.app).query_one("#log-flask", LogTail)
+        tail.focus()
+        await pilot.press("g")
+        await until(pilot, lambda: "✗ [1] [ERROR] it broke" in shown(live.app) and "lines below" in shown(live.app))
+        await pilot.press("f")
+        await until(pilot, lambda: "fine 499" in shown(live.app))
+        await pilot.press("slash", *"fine 12", "enter")
+        await until(pilot, lambda: "11 lines of 504" in shown(live.app))
+        assert "fine 499" not in shown(live.app)
+        await pilot.press("v", "v")
+        await until(pilot, lambda: "No line passes" in shown(live.app))
+
+    drive(live.app, WIDE, story)
+
+
+def test_a_flood_of_log_lines_is_bounded_and_keys_still_work() -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await opened(pilot, live)
+        live.engine.written = {"flask": [f"line {n} of a flood" for n in range(100_000)]}
+        await pilot.press("l")
+        await until(pilot, lambda: "line 99999 of a flood" in shown(live.app))
+        assert main_of(live.app).query_one("#log-flask", LogTail).lines.kept == 20_000
+        assert main_of(live.app).query_one(LogsPane)
+        await pilot.press("b")
+        await until(pilot, lambda: "Press a number" in shown(live.app))
+
+    drive(live.app, WIDE, story)
+
+
+def test_kept_runs_are_opened_compared_and_deleted() -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await opened(pilot, live)
+        await pilot.press("h")
+        await until(pilot, lambda: "✓ finished" in shown(live.app) and "✗ failed" in shown(live.app))
+        await pilot.press("space", "down", "k")
+        await until(pilot, lambda: "compare r1 r2" in live.engine.calls and len(live.app.screen_stack) == 2)
+        await until(pilot, lambda: "two runs compared" in shown(live.app))
+        await pilot.press("escape")
+        await until(pilot, lambda: len(live.app.screen_stack) == 1)
+        await pilot.press("delete")
+        await until(pilot, lambda: "be undone" in shown(live.app))
+        await pilot.press("y")
+        await until(pilot, lambda: list(live.engine.runs) == ["r1"])
+        await until(pilot, lambda: main_of(live.app).query_one("#history-table", DataTable).row_count == 1)
+        await pilot.press("enter")
+        await until(pilot, lambda: "✓ done" in shown(live.app) and "embedded faster" in shown(live.app))
+        assert main_of(live.app).pane == "bench"
+
+    drive(live.app, WIDE, story)
+
+
+def test_workers_are_listed_added_and_replaced() -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await started(pilot, live)
+        await pilot.press("w")
+        await until(pilot, lambda: "101" in shown(live.app) and "707" in shown(live.app))
+        await pilot.press("plus")
+        await until(pilot, lambda: "3 workers" in shown(live.app))
+        await pilot.press("minus")
+        await until(pilot, lambda: live.engine.crew == [102, 103])
+        await pilot.press("r")
+        await until(pilot, lambda: 104 in live.engine.crew and "104" in shown(live.app))
+
+    drive(live.app, WIDE, story)
+
+
+def test_a_container_is_stopped_only_when_asked_twice_and_the_command_is_copied() -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await opened(pilot, live)
+        await pilot.press("d")
+        await until(pilot, lambda: "theirs" in shown(live.app) and "docker run -d" in shown(live.app))
+        await pilot.press("y")
+        await until(pilot, lambda: live.app.clipboard.startswith("docker run"))
+        await pilot.press("a")
+        await until(pilot, lambda: "adopt theirs" in live.engine.calls)
+        await pilot.press("k")
+        await until(pilot, lambda: "k again stops" in shown(live.app))
+        assert "stop container theirs" not in live.engine.calls
+        await pilot.press("k")
+        await until(pilot, lambda: "stop container theirs" in live.engine.calls)
+
+    drive(live.app, WIDE, story)
+
+
+def test_the_doctor_comes_by_itself_when_a_start_fails() -> None:
+    live = Live(broken=frozenset({"flask"}))
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await opened(pilot, live)
+        live.engine.may_start.set()
+        await pilot.press("s")
+        await until(pilot, lambda: "doctor: a server did not start" in shown(live.app))
+        await until(pilot, lambda: "start it, or use embedded" in shown(live.app))
+        assert "port 7123 is taken by process 4711" in shown(live.app)
+        await pilot.press("escape")
+        await until(pilot, lambda: len(live.app.screen_stack) == 1)
+
+    drive(live.app, WIDE, story)
+
+
+@pytest.mark.parametrize(("button", "call"), [("#form-keep", "kept"), ("#form-save", "saved")])
+def test_the_preset_form_changes_a_preset(button: str, call: str) -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await opened(pilot, live)
+        await pilot.press("o")
+        await until(pilot, lambda: live.app.screen.query("#field-0-sizes"))
+        live.app.screen.query_one("#field-0-sizes", Input).value = "1 2 x"
+        live.app.screen.query_one(button, Button).press()
+        await until(pilot, lambda: "is no number" in shown(live.app))
+        live.app.screen.query_one("#field-0-sizes", Input).value = "1, 2, 4"
+        live.app.screen.query_one(button, Button).press()
+        await until(pilot, lambda: f"preset smoke {call} (1, 2, 4)" in live.engine.calls)
+        await until(pilot, lambda: len(live.app.screen_stack) == 1)
+
+    drive(live.app, WIDE, story)
+
+
+def test_quit_names_the_servers_of_an_earlier_session() -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await started(pilot, live)
+        live.engine.here.remove("flask")
+        await pilot.press("q")
+        await until(pilot, lambda: "session: flask" in shown(live.app))
+        await pilot.press("a")
+        await until(pilot, lambda: {"stop flask", "close stop_servers=True"} <= set(live.engine.calls))
+
+    drive(live.app, WIDE, story)
+
+
+def test_a_pane_takes_the_whole_screen_and_gives_it_back() -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await opened(pilot, live)
+        await pilot.press("z")
+        await until(pilot, lambda: "■ flask" not in shown(live.app))
+        await pilot.press("z")
+        await until(pilot, lambda: "■ flask" in shown(live.app))
+
+    drive(live.app, WIDE, story)

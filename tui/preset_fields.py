@@ -1,0 +1,89 @@
+"""The fields of the preset form: a preset's table ⇄ texts that a user edits. No widget here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from serving_ctl.errors import ConfigError
+
+
+class Field(NamedTuple):
+    """One line of the form. ``key`` is the TOML key; a ladder's field has its number before it: ``0.sizes``."""
+
+    key: str
+    label: str
+    kind: str
+    """``text``, ``int``, ``float``, ``sizes``, or ``choice`` (of ``options``)."""
+    options: tuple[str, ...] = ()
+
+
+PRESET_FIELDS = (
+    Field("title", "title", "text"),
+    Field("key", "number key, 0 … 9 or none", "text"),
+    Field("rounds", "rounds, even; empty: the profile's", "int"),
+    Field("min-seconds", "least seconds a cell; empty: the profile's", "float"),
+    Field("min-requests", "least requests a cell; empty: the profile's", "int"),
+    Field("warmup-seconds", "warm-up seconds", "float"),
+    Field("form", "JSON form", "choice", ("row", "column")),
+    Field("gzip", "compressed bodies", "choice", ("no", "yes")),
+)
+_SEARCH = (Field("sizes", "p99 limits, ms", "sizes"), Field("batch", "instances a request", "int"))
+LADDER_FIELDS = {
+    "rate-limit": _SEARCH,
+    "client-limit": _SEARCH,
+    "batch": (Field("sizes", "batch sizes", "sizes"), Field("clients", "clients at a time", "int")),
+    "concurrency": (Field("sizes", "numbers of clients", "sizes"), Field("batch", "instances a request", "int")),
+}
+
+
+def fields_of(table: Mapping[str, Any]) -> tuple[Field, ...]:
+    """The form of a preset: its own fields, then those of each ladder."""
+    ladders = [
+        Field(f"{number}.{field.key}", f"{ladder['kind']} {number + 1}: {field.label}", field.kind)
+        for number, ladder in enumerate(table["ladders"])
+        for field in LADDER_FIELDS[ladder["kind"]]
+    ]
+    return (PRESET_FIELDS[0], *ladders, *PRESET_FIELDS[1:])
+
+
+def text_of(table: Mapping[str, Any], field: Field) -> str:
+    """What stands in the field."""
+    value = _place(table, field)
+    if field.kind == "sizes":
+        return " ".join(str(size) for size in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def table_of(table: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """``table`` with the edited ``texts`` by field key. Raises ConfigError naming the field."""
+    changed: dict[str, Any] = {**table, "ladders": [dict(ladder) for ladder in table["ladders"]]}
+    for field in fields_of(table):
+        value = _value(field, texts[field.key].strip())
+        number, _, key = field.key.rpartition(".")
+        target = changed["ladders"][int(number)] if number else changed
+        target[key] = value
+    return {key: value for key, value in changed.items() if value is not None}
+
+
+def _place(table: Mapping[str, Any], field: Field) -> Any:
+    number, _, key = field.key.rpartition(".")
+    return table["ladders"][int(number)][key] if number else table[key]
+
+
+def _value(field: Field, text: str) -> Any:
+    try:
+        match field.kind:
+            case "sizes":
+                return [int(part) for part in text.replace(",", " ").split()]
+            case "int":
+                return int(text) if text else None
+            case "float":
+                return float(text) if text else None
+            case "choice" if field.key == "gzip":
+                return text == "yes"
+    except ValueError:
+        raise ConfigError(f"{field.label}: {text!r} is no number.") from None
+    return text
