@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
-from conftest import require
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,10 +20,8 @@ def test_nothing_is_lost(counts):
 
 @pytest.fixture(scope="module")
 def package():
-    require(importlib.util.find_spec("hdrh") is not None, "the hdrhistogram package")
-    from hdrh.histogram import HdrHistogram
-
-    return HdrHistogram
+    """Absent on Linux arm64 alone, for which it has no wheel."""
+    return pytest.importorskip("hdrh.histogram", reason="hdrhistogram has no wheel for this processor").HdrHistogram
 
 
 def test_the_package_reads_ours(package):
