@@ -56,9 +56,10 @@ class Job:
             model = parse_metadata(await first.client.metadata())
             signature = choose_signature(model, self._settings.model.signature)
             plan = msgspec.structs.replace(plan, ladders=tuple(fitted_ladder(one, signature) for one in plan.ladders))
-            values = self._folder.values(signature)
+            values = await asyncio.to_thread(self._folder.values, signature)
             parity = await self._parity(endpoints, signature, values, plan)
-            started = self._run_started(plan, run_id, model, signature, parity)
+            # In a thread: it reads the whole model for its digest.
+            started = await asyncio.to_thread(self._run_started, plan, run_id, model, signature, parity)
             if parity.problem and not despite_parity:
                 raise self._refuse(started, parity)
             with tempfile.TemporaryDirectory(prefix="tfserve-tui-") as folder:

@@ -14,6 +14,7 @@ class Steering:
         self._going = asyncio.Event()
         self._going.set()
         self._control: Control | None = None
+        self._in_cell = False
         self._skipped = False
         self.clients_change = 0
         """Clients added to the cell under way, or taken away when negative."""
@@ -42,20 +43,22 @@ class Steering:
 
     def skip_cell(self) -> None:
         """End the cell under way with what it has measured so far, warm-up and extensions too."""
+        self._skipped = self._in_cell
         if self._control:
-            self._skipped = True
             self._control.skip()
 
     def change_clients(self, change: int) -> None:
         """Add clients to the cell under way, or take some away (at least one stays)."""
-        if self._control:
+        if self._in_cell:
             self.clients_change += change
+        if self._control:
             self._control.change_clients(change)
 
     async def next_cell(self) -> None:
         """Forget what was asked of the last cell; returns when the run is not paused."""
-        self._control, self._skipped, self.clients_change = None, False, 0
+        self._control, self._in_cell, self._skipped, self.clients_change = None, False, False, 0
         await self._going.wait()
+        self._in_cell = True
 
     def next_load(self) -> Control:
         """The control of the cell's next load run, told what still holds."""

@@ -190,9 +190,10 @@ def test_a_skipped_cell_keeps_what_it_measured_and_the_run_goes_on(run):
 
 
 @pytest.mark.usefixtures("known_floor")
-def test_a_cell_skipped_before_its_window_says_so(run):
+@pytest.mark.parametrize("moment", [CellStarted, CellTick])
+def test_a_cell_skipped_before_its_window_says_so(run, moment):
     def skip_first(engine: Engine, event: Event) -> None:
-        if isinstance(event, CellTick) and event.phase == "warmup" and not run.cells:
+        if isinstance(event, moment) and not run.cells:
             engine.steering.skip_cell()
 
     run.measure("one", skip_first)

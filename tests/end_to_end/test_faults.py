@@ -53,6 +53,8 @@ def test_a_killed_ui_leaves_servers_that_the_next_start_adopts(home, screen) -> 
     screen.open()
     screen.until(lambda: screen.text().count("READY") == 2, "not adopted")
     screen.press("q")
+    screen.wait_for("from an earlier session: tf-serving and flask", "Leave running")
+    screen.press("l")
     screen.wait_for_end()
     down = home.run("down")
     assert down.returncode == 0, down.stderr

@@ -16,10 +16,10 @@ def test_terminal_ui_starts_measures_exports_and_stops(home, screen) -> None:
     screen.press("0")
     screen.wait_for("done in", "8 cells")
     screen.press("e")
-    screen.wait_for("export as Markdown")
+    screen.wait_for("export the run")
     screen.press("Enter")
-    screen.wait_for(".md")
     _wait_for_file(home, screen)
+    _leave_dialog(screen)
     text = next(home.folder.glob("smoke-*.md")).read_text()
     assert "| 序号 # | batch size | embedded (TF-Serving-compatible) ms | flask gunicorn 2 × sync ms | rate |" in text
     assert len(re.findall(r"^\| [12] \| (1|10) \| [\d.]+ \| [\d.]+ \| [\d.]+ \|", text, re.MULTILINE)) == 6
@@ -39,10 +39,11 @@ def test_headless_run_and_its_replay_give_the_same_table(home, screen) -> None:
     screen.open("--replay", "r.jsonl", "--speed", "0")
     screen.wait_for("done in", "8 cells")
     screen.press("e")
-    screen.wait_for("export as Markdown")
+    screen.wait_for("export the run")
     screen.press("Enter")
     _wait_for_file(home, screen)
     assert next(home.folder.glob("smoke-*.md")).read_bytes() == (home.folder / "out.md").read_bytes()
+    _leave_dialog(screen)
     screen.press("q")
     screen.wait_for_end()
 
@@ -79,3 +80,10 @@ def test_commands_from_up_to_down(home) -> None:
 
 def _wait_for_file(home, screen) -> None:
     screen.until(lambda: any(home.folder.glob("smoke-*.md")), "no Markdown file")
+
+
+def _leave_dialog(screen) -> None:
+    """The path stays on the screen, to be copied, until it is left."""
+    screen.wait_for("✓ written")
+    screen.press("Escape")
+    screen.until(lambda: "export the run" not in screen.text(), "the dialog is still there")
