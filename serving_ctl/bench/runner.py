@@ -129,7 +129,7 @@ class Runner:
             await self._measure_cell(cell, ladder)
 
     async def _measure_cell(self, cell: Cell, ladder: Ladder) -> None:
-        await self._steering.next_cell()
+        await self._steering.next_cell(cell.size if ladder.kind == "concurrency" else ladder.clients)
         began = time.perf_counter()
         self._emit(self._clock.started(cell))
         finished = await self._cell_result(cell, ladder)
@@ -153,7 +153,7 @@ class Runner:
             return CellFinished(cell=cell, failures=(Failure(kind="load engine", count=1, example=str(error)),))
         if calibration:
             result = mark_client_bound(result, calibration)
-        if self._steering.clients_change:
+        if self._steering.was_changed:
             result = msgspec.structs.replace(result, flags=(*result.flags, CLIENTS_CHANGED))
         floor_ms = calibration.floor_ms if calibration else None
         burst = cell.size if ladder.kind == "concurrency" else 0

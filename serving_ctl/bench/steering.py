@@ -16,6 +16,9 @@ class Steering:
         self._control: Control | None = None
         self._in_cell = False
         self._skipped = False
+        self._planned = 1
+        self.was_changed = False
+        """True when the cell under way had another number of clients for a while."""
         self.clients_change = 0
         """Clients added to the cell under way, or taken away when negative."""
 
@@ -47,16 +50,25 @@ class Steering:
         if self._control:
             self._control.skip()
 
+    @property
+    def clients(self) -> int:
+        """Clients of the cell under way, as planned and changed."""
+        return self._planned + self.clients_change
+
     def change_clients(self, change: int) -> None:
-        """Add clients to the cell under way, or take some away (at least one stays)."""
-        if self._in_cell:
-            self.clients_change += change
+        """Add clients to the cell under way, or take some away; at least one stays."""
+        change = max(change, 1 - self.clients)
+        if not self._in_cell or not change:
+            return
+        self.clients_change += change
+        self.was_changed = True
         if self._control:
             self._control.change_clients(change)
 
-    async def next_cell(self) -> None:
-        """Forget what was asked of the last cell; returns when the run is not paused."""
-        self._control, self._in_cell, self._skipped, self.clients_change = None, False, False, 0
+    async def next_cell(self, clients: int) -> None:
+        """Forget what was asked of the last cell; returns when the run is not paused. The next has ``clients``."""
+        self._control, self._in_cell, self._skipped = None, False, False
+        self._planned, self.clients_change, self.was_changed = clients, 0, False
         await self._going.wait()
         self._in_cell = True
 
@@ -69,5 +81,5 @@ class Steering:
             control.pause()
         if self.clients_change:
             control.change_clients(self.clients_change)
-        self._control = control
+        self._control, self._in_cell = control, True
         return control

@@ -8,8 +8,11 @@ from typing import Any
 import click
 
 from serving_ctl import formatting
-from serving_ctl.cli.session import print_data, run_async
+from serving_ctl.cli.session import print_data, run_async, say
 from serving_ctl.errors import ConfigError, Exit
+
+VAIN_ERRORS = 10
+"""So many failures before any answer end the load: nothing is there to be measured."""
 
 
 @click.command()
@@ -18,8 +21,10 @@ from serving_ctl.errors import ConfigError, Exit
 @click.option("--header", "-H", "headers", multiple=True, help="'Name: value'; may be repeated.")
 @click.option("--body", type=click.Path(path_type=Path), help="Request body; a .jsonl file holds one body a line.")
 @click.option("-c", "--clients", type=click.IntRange(min=1), default=1, show_default=True, help="Simultaneous clients.")
-@click.option("-n", "--requests", type=click.IntRange(min=1), help="Send exactly this many requests.")
-@click.option("-z", "--seconds", type=click.FloatRange(min=0, min_open=True), help="Send for this long.")
+@click.option("-n", "--requests", type=click.IntRange(min=1), help="Send exactly this many requests [default: 200].")
+@click.option(
+    "-z", "--seconds", type=click.FloatRange(min=0, min_open=True), help="Send for this long, in place of -n."
+)
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Open loop: requests/s.")
 @click.option("--poisson", is_flag=True, help="Open loop: random arrivals at that rate instead of even ones.")
 @click.option(
@@ -52,8 +57,8 @@ def load(
     """Load any HTTP endpoint with the engine that measures the servers."""
     from serving_ctl.load.calibrate import Calibration, calibrate, mark_client_bound
     from serving_ctl.load.command import load_document, load_spec
-    from serving_ctl.load.pool import run_load
-    from serving_ctl.load.work import LoadResult
+    from serving_ctl.load.pool import Control, run_load
+    from serving_ctl.load.work import LoadResult, Tick
 
     spec = load_spec(
         url,
@@ -72,12 +77,20 @@ def load(
 
     async def work() -> tuple[LoadResult, Calibration | None]:
         calibration = await calibrate(spec, processes=number) if calibrated else None
-        result = await run_load(spec, processes=number)
+        control = Control()
+
+        def stop_in_vain(tick: Tick) -> None:
+            if not tick.requests and tick.errors >= VAIN_ERRORS:
+                control.skip()
+
+        result = await run_load(spec, processes=number, on_tick=stop_in_vain, control=control)
         return (mark_client_bound(result, calibration) if calibration else result), calibration
 
     result, calibration = run_async(work())
     document = load_document(spec, result, calibration)
     print_data(document if as_json else _load_text(document))
+    if not result.requests and "SKIPPED" in result.flags:
+        say(f"{url} answered none of the first requests: the load was ended early.")
     return Exit.DONE if result.requests else Exit.INCOMPLETE
 
 

@@ -9,7 +9,7 @@ from serving_ctl.errors import ConfigError
 from serving_ctl.events import Ladder
 from serving_ctl.results.metrics import LADDER_METRICS, Metric
 from serving_ctl.results.record import RunRecord
-from serving_ctl.results.tables import SIZE_LABELS, Column, Row, RowState, Table, values_by_round
+from serving_ctl.results.tables import SIZE_LABELS, Column, Row, RowState, Table, flag_notes, flags_of, values_by_round
 from serving_ctl.stats.rounds import Verdict
 from serving_ctl.stats.welch import Change, change_between
 
@@ -24,9 +24,13 @@ class CellChange(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     size: int
     server: str
+    name: str
+    """What results call the server: ``tf-serving``, ``embedded``, ``flask``."""
     metric: str
     change: Change | None
     reason: str = ""
+    flags: tuple[str, ...] = ()
+    """Of the cells in both runs: what says that a number is to be trusted less."""
 
 
 class RunComparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,12 +138,13 @@ def _change_table(ladder: str, kind: str, metric: Metric, cells: list[CellChange
         rows=tuple(_change_row(cell, metric) for cell in cells),
         notes=(
             f"Above 1 B is worse. Welch's interval over the rounds of each run, for each row by itself ({formula}).",
+            *flag_notes({flag for cell in cells for flag in cell.flags}),
         ),
     )
 
 
 def _change_row(cell: CellChange, metric: Metric) -> Row:
-    head = (formatting.count(cell.size), cell.server)
+    head = (formatting.count(cell.size), cell.name)
     change = cell.change
     if change is None:
         blanks = (formatting.MISSING,) * 4
@@ -148,6 +153,7 @@ def _change_row(cell: CellChange, metric: Metric) -> Row:
     verdict = f"{better} {metric.better_word}" if better else str(change.verdict)
     if change.low is None:
         verdict = "one round only: no interval"
+    verdict = " ".join([verdict, *(f"[{flag}]" for flag in cell.flags)])
     return Row(
         cells=(
             *head,
@@ -163,16 +169,19 @@ def _change_row(cell: CellChange, metric: Metric) -> Row:
 
 
 def _cell_change(a: RunRecord, b: RunRecord, ladder: Ladder, size: int, server: str, metric: Metric) -> CellChange:
-    sides = [list(values_by_round(run.finished(ladder.name, size, server), metric).values()) for run in (a, b)]
+    cells = [run.finished(ladder.name, size, server) for run in (a, b)]
+    sides = [list(values_by_round(found, metric).values()) for found in cells]
     lacking = " and ".join(name for name, values in zip("AB", sides, strict=True) if not values)
     return CellChange(
         ladder=ladder.name,
         kind=ladder.kind,
         size=size,
         server=server,
+        name=next(target.name for target in b.targets if target.server == server),
         metric=metric.key,
         change=None if lacking else change_between(*sides, higher_is_better=metric.higher_is_better),
         reason=f"not measured in {lacking}" if lacking else "",
+        flags=tuple(sorted({flag for found in cells for cell in found for flag in flags_of(cell)})),
     )
 
 

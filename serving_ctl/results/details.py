@@ -58,7 +58,7 @@ def percentile_table(record: RunRecord, ladder: Ladder) -> Table:
             )
             for size, target, counts in rows
         ),
-        notes=("Over the requests of all rounds; a percentile that so few requests cannot tell is blank (R15).",),
+        notes=("Over the requests of all rounds; a percentile that so few requests cannot tell is blank.",),
     )
 
 
@@ -89,7 +89,7 @@ def steps_table(record: RunRecord, ladder: Ladder) -> Table:
             )
             for cell, step in found
         ),
-        notes=("A step holds when p99 is under the limit, fewer than 0.1 % fail, and it is stable (R9).",),
+        notes=("A step holds when p99 is under the limit, fewer than 0.1 % fail, and it is stable.",),
     )
 
 
@@ -105,7 +105,7 @@ def split_table(record: RunRecord, ladder: Ladder) -> Table:
         ),
         notes=(
             "Means over the rounds. JSON, queue and graph are what the server says of itself: TensorFlow Serving's "
-            "counters (R20), Server-Timing of the others (R21); blank where it says none of it.",
+            "counters, Server-Timing of the others; blank where it says none of it.",
         ),
     )
 

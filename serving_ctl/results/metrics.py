@@ -40,7 +40,7 @@ REQUEST_TIME = Metric(
     label="request time",
     unit="ms",
     higher_is_better=False,
-    formula="median over requests of connect (when the request needed one) + service; closed loop (R2)",
+    formula="median over requests of connect (when the request needed one) + service; closed loop",
     value=lambda cell: cell.request.p50_ms,
 )
 SERVICE_TIME = Metric(
@@ -48,7 +48,7 @@ SERVICE_TIME = Metric(
     label="service time",
     unit="ms",
     higher_is_better=False,
-    formula="median over requests of body end − send start, without any connect (R2)",
+    formula="median over requests of body end − send start, without any connect",
     value=lambda cell: cell.service.p50_ms,
 )
 INFERENCE_TIME = Metric(
@@ -57,8 +57,8 @@ INFERENCE_TIME = Metric(
     unit="ms",
     higher_is_better=False,
     formula=(
-        "mean time in the model as the server itself says it: Prometheus runtime_latency of TensorFlow Serving (R20), "
-        "Server-Timing infer of the others (R21)"
+        "mean time in the model as the server itself says it: Prometheus runtime_latency of TensorFlow Serving, "
+        "Server-Timing infer of the others"
     ),
     value=_inference,
 )
@@ -67,7 +67,7 @@ MAKESPAN = Metric(
     label="makespan",
     unit="s",
     higher_is_better=False,
-    formula="N clients send one request each, all at once: from the first connect's start to the last answer (R19)",
+    formula="N clients send one request each, all at once: from the first connect's start to the last answer",
     value=lambda cell: cell.makespan_s,
 )
 THROUGHPUT = Metric(
@@ -75,7 +75,7 @@ THROUGHPUT = Metric(
     label="throughput",
     unit="requests/s",
     higher_is_better=True,
-    formula="answered requests / window, closed loop of N clients after the first N requests (R19)",
+    formula="answered requests / window, closed loop of N clients after the first N requests",
     value=_rate,
 )
 

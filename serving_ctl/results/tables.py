@@ -16,13 +16,13 @@ from serving_ctl.stats.rounds import Comparison, Verdict, compare_rounds
 
 PENDING = "·"
 FLAG_MEANINGS = {
-    "UNSTABLE": "throughput or median still moved by more than 10 % within a cell (R9)",
-    "CLIENT-LIMITED": "the load process was the limit; the server could do more (R3, R12)",
-    "CLIENT-BOUND": "within 2 × of what the load process itself needs (R12)",
+    "UNSTABLE": "throughput or median still moved by more than 10 % within a cell",
+    "CLIENT-LIMITED": "the load process was the limit; the server could do more",
+    "CLIENT-BOUND": "within 2 × of what the load process itself needs",
     "CLIENTS-CHANGED": "the user changed the number of clients within the cell",
-    "ERRORS": "requests failed and are in no time shown (R10); see the table of failed requests",
-    "FOREIGN-TRAFFIC": "somebody else sent requests in the window; no inference time (R20)",
-    "INCOMPLETE-DRAIN": "requests were still under way when the grace after the window was over (R5)",
+    "ERRORS": "requests failed and are in no time shown; see the table of failed requests",
+    "FOREIGN-TRAFFIC": "somebody else sent requests in the window; no inference time",
+    "INCOMPLETE-DRAIN": "requests were still under way when the grace after the window was over",
     "OVER-LIMIT": "even the smallest load was above the limit",
     "SKIPPED": "the cell was ended early by the user",
     "WORKER-LOST": "a load process was lost and the cell measured again",
@@ -115,7 +115,7 @@ def ratio_table(record: RunRecord, ladder: Ladder, metric: Metric) -> Table:
         notes=(
             _direction(record, metric, comparisons.values()),
             f"{metric.label} = {metric.formula}.",
-            *_flag_notes(record, ladder),
+            *flag_notes(flag for cell in record.cells if cell.cell.ladder == ladder.name for flag in flags_of(cell)),
         ),
     )
 
@@ -204,7 +204,7 @@ def _ratio_row(
     current = record.current
     measuring = current is not None and (current.ladder, current.size) == (ladder.name, size)
     head = (formatting.count(number), formatting.count(size))
-    flags = [f"[{flag}]" for flag in sorted({flag for cells in done for cell in cells for flag in _flags(cell)})]
+    flags = [f"[{flag}]" for flag in sorted({flag for cells in done for cell in cells for flag in flags_of(cell)})]
     if comparison is None:
         state = RowState.MEASURING if measuring else _unmeasured_state(record, done)
         blank = formatting.MISSING if state is RowState.FAILED or record.end is not None else PENDING
@@ -268,7 +268,7 @@ def _lack(cells: tuple[CellFinished, ...]) -> str:
     return "answered too few requests" if few else "not measured"
 
 
-def _flags(cell: CellFinished) -> tuple[str, ...]:
+def flags_of(cell: CellFinished) -> tuple[str, ...]:
     """The cell's flags, and ERRORS when requests failed: a time without them looks better than it was."""
     return (*cell.flags, "ERRORS") if cell.failures else cell.flags
 
@@ -302,6 +302,6 @@ def _direction(record: RunRecord, metric: Metric, comparisons: Iterable[Comparis
     )
 
 
-def _flag_notes(record: RunRecord, ladder: Ladder) -> tuple[str, ...]:
-    seen = {flag for cell in record.cells if cell.cell.ladder == ladder.name for flag in _flags(cell)}
-    return tuple(f"[{flag}] {FLAG_MEANINGS.get(flag, 'see the recording')}." for flag in sorted(seen))
+def flag_notes(flags: Iterable[str]) -> tuple[str, ...]:
+    """What each of ``flags`` means, a sentence each."""
+    return tuple(f"[{flag}] {FLAG_MEANINGS.get(flag, 'see the recording')}." for flag in sorted(set(flags)))

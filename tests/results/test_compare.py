@@ -105,7 +105,7 @@ def test_a_cell_with_errors_only_is_blank_with_the_reason():
         ended(whole), of=whole,
     )  # fmt: skip
     comparison = compare_records(run_of(), broken)
-    row = next(r for t in comparison_tables(comparison)[1:] for r in t.rows if r.cells[:2] == ("2", TF))
+    row = next(r for t in comparison_tables(comparison)[1:] for r in t.rows if r.cells[:2] == ("2", "embedded"))
     assert row.cells[2:] == ("–", "–", "–", "–", "not measured in B")
 
 
