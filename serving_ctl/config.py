@@ -186,6 +186,12 @@ def config_file(name: str) -> Path:
     return next((path for path in candidates if path.is_file()), templates_dir() / name)
 
 
+def own_file(name: str) -> Path:
+    """Where the user's own ``name`` lies or would: ./configs when that one is in force, else the user's folder."""
+    local = Path("configs") / name
+    return local if local.is_file() else user_config_dir() / name
+
+
 def load_settings(path: Path | None = None) -> Settings:
     """Settings of ``path``, or of the file in force.
 
@@ -205,6 +211,8 @@ def _contradiction(settings: Settings) -> str | None:
         return "[tf-serving] rest-threads = 1 makes TensorFlow Serving hang; use 0 or at least 2."
     if flask.runtime == "gunicorn" and settings.bench.timeout_s > flask.timeout_s:
         return "[bench] timeout-s is above [flask] timeout-s: gunicorn would end a worker before the client gives up."
+    if "external" not in {serving.runtime, flask.runtime} and serving.port == flask.port:
+        return f"[tf-serving] port and [flask] port are both {flask.port}; give each server one of its own."
     for table, runtime, url in ((TF_SERVING, serving.runtime, serving.url), (FLASK, flask.runtime, flask.url)):
         if runtime == "external" and not url:
             return f'[{table}] runtime = "external" needs url = "http://HOST:PORT".'

@@ -27,7 +27,7 @@ from serving_ctl.bench.presets import (
     save_preset,
     settings_for,
 )
-from serving_ctl.config import FLASK, TF_SERVING, Settings
+from serving_ctl.config import FLASK, TF_SERVING, Settings, config_file, own_file, state_dir
 from serving_ctl.errors import ConfigError, TfServeError
 from serving_ctl.events import Event, LogLine, ServerChanged, ServerState
 from serving_ctl.results.history import History
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from serving_ctl.results.tables import Table
     from serving_ctl.servers.checkup import Finding
     from serving_ctl.servers.containers import ServingContainer
-    from serving_ctl.servers.flags import Flag
+    from serving_ctl.servers.flags import Flag, FlagValue
     from serving_ctl.servers.fleet import Fleet
     from serving_ctl.servers.workers import Worker
 
@@ -80,10 +80,14 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Engine:
-    """Servers and runs of one settings file. ``emit`` gets every event, in the event loop's thread."""
+    """Servers and runs of one settings file. ``emit`` gets every event, in the event loop's thread.
 
-    def __init__(self, settings: Settings, emit: Callable[[Event], None]) -> None:
+    ``source`` is the file that the settings were read from, when the user named one.
+    """
+
+    def __init__(self, settings: Settings, emit: Callable[[Event], None], *, source: Path | None = None) -> None:
         self.settings = settings
+        self._source = source
         self._sinks: list[Callable[[Event], None]] = [emit]
         self._started_here: set[str] = set()
         self._drafts: dict[str, Preset] = {}
@@ -199,6 +203,57 @@ class Engine:
     async def server_flags(self) -> dict[str, Flag]:
         """The flags that ``[tf-serving.flags]`` may set, by name. Raises ServerStartError."""
         return await self._servers.flags()
+
+    def flag_value(self, flag: Flag, text: str) -> FlagValue:
+        """``text`` as a value of ``flag``. Raises ConfigError."""
+        from serving_ctl.servers.flags import read_value
+
+        return read_value(flag.name, flag.type, text)
+
+    def check_flags(self, flags: dict[str, FlagValue], known: dict[str, Flag]) -> None:
+        """Raise ConfigError for a flag that is unknown, of the wrong type, or contradicts another."""
+        from serving_ctl.servers.chosen_flags import check_flags
+
+        check_flags(msgspec.structs.replace(self.settings.tf_serving, flags=flags), known)
+
+    async def change_flags(self, flags: dict[str, FlagValue], *, save: bool = False) -> Path | None:
+        """From the next start on these are all of [tf-serving.flags]; a server that runs keeps those it has.
+
+        ``save`` writes them into the user's settings file too, whose path it returns. Raises ConfigError and
+        ServerStartError, nothing changed.
+        """
+        from serving_ctl.servers.own_files import SETTINGS, save_flags
+
+        self.check_flags(flags, await self.server_flags())
+        path = (self._source or own_file(SETTINGS)).absolute() if save else None
+        if path is not None:
+            save_flags(path, flags)
+        serving = msgspec.structs.replace(self.settings.tf_serving, flags=dict(flags))
+        await self._take(msgspec.structs.replace(self.settings, tf_serving=serving), ())
+        return path
+
+    def config_text(self, name: str) -> tuple[Path, str]:
+        """The file in force for models.config, monitoring.config or batching.config, and its text.
+
+        Raises ConfigError.
+        """
+        from serving_ctl.servers.own_files import config_text
+
+        path = config_file(name).absolute()
+        return path, config_text(path)
+
+    def effective_config(self, name: str) -> tuple[Path, str]:
+        """What the last start of tf-serving was given for ``name``: file and text. Raises ConfigError."""
+        from serving_ctl.servers.own_files import effective_config
+        from serving_ctl.servers.record import StateFiles
+
+        return effective_config(StateFiles(state_dir().absolute(), TF_SERVING).config, name)
+
+    def save_config(self, name: str, text: str) -> Path:
+        """Write the user's own ``name``; returns its path. Raises ConfigError naming line and field."""
+        from serving_ctl.servers.own_files import save_config
+
+        return save_config(name, text)
 
     def docker_command(self) -> str:
         """The ``docker run`` line that equals a start as docker. Raises ServerStartError when there is no model."""

@@ -47,8 +47,14 @@ def show(config: Path | None = None, theme: str | None = None, replay: Path | No
         return Exit.USAGE
     from serving_ctl.config import load_settings
     from tui.app import TfServeApp
+    from tui.conductor import open_engine
 
-    app = TfServeApp(load_settings(config), theme=theme, replay=_recording(replay, speed) if replay else None)
+    app = TfServeApp(
+        load_settings(config),
+        theme=theme,
+        replay=_recording(replay, speed) if replay else None,
+        make_engine=partial(open_engine, source=config),
+    )
     app.run()
     return app.return_code or Exit.DONE
 

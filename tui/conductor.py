@@ -9,6 +9,7 @@ import asyncio
 import importlib
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from textual.worker import Worker, WorkerCancelled, WorkerFailed
@@ -32,10 +33,13 @@ OpenEngine = Callable[[Settings, Callable[[Event], None]], "Engine"]
 Spawn = Callable[[Coroutine[Any, Any, None], str], "Worker[None]"]
 
 
-def open_engine(settings: Settings, emit: Callable[[Event], None]) -> Engine:
-    """The real engine. Its import takes a while, so it is called in a thread after the first paint."""
+def open_engine(settings: Settings, emit: Callable[[Event], None], *, source: Path | None = None) -> Engine:
+    """The real engine; ``source`` is the settings file the user named.
+
+    Its import takes a while, so it is called in a thread after the first paint.
+    """
     module = importlib.import_module("serving_ctl.engine")
-    return cast("Engine", module.Engine(settings, emit))
+    return cast("Engine", module.Engine(settings, emit, source=source))
 
 
 class Conductor:

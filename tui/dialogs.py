@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serving_ctl.config import TF_SERVING
 from serving_ctl.errors import ServerStartError
 from serving_ctl.results.record import RunRecord
 
@@ -31,6 +32,8 @@ class Dialogs:
             "workers": self._workers,
             "containers": self._containers,
             "doctor": self.doctor,
+            "flags": self._flags,
+            "configs": self._configs,
         }
         openers[name]()
 
@@ -117,3 +120,22 @@ class Dialogs:
 
         if self._engine is not None:
             self._screen.app.push_screen(ContainersScreen(self._engine))
+
+    def _flags(self) -> None:
+        from tui.screens.flags_form import FlagsForm
+
+        if self._engine is not None:
+            self._screen.app.push_screen(FlagsForm(self._engine), self._flags_changed)
+
+    def _flags_changed(self, told: str | None) -> None:
+        """Say it, and that a tf-serving that runs does not have them."""
+        if told:
+            is_up = TF_SERVING in self._screen.look().servers_up
+            more = " tf-serving runs with the flags of its start: r restarts it with these." if is_up else ""
+            self._screen.notify(told + more, title="Flags", timeout=10, markup=False)
+
+    def _configs(self) -> None:
+        from tui.screens.config_editor import ConfigEditor
+
+        if self._engine is not None:
+            self._screen.app.push_screen(ConfigEditor(self._engine))

@@ -25,6 +25,8 @@ PLACES = {
     "workers": "Dialog: workers",
     "containers": "Dialog: Docker containers",
     "doctor": "Dialog: doctor",
+    "flags": "Dialog: flags",
+    "configs": "Dialog: config files",
     "written": "Dialog: export, once written",
 }
 """Where keys work, in the order of help and README."""
@@ -95,6 +97,8 @@ KEYS = (
     Key("main", "w", "open('workers')", "", "Workers of flask: add, remove, replace"),
     Key("main", "d", "open('containers')", "", "TensorFlow Serving containers, and the docker command of a start"),
     Key("main", "a", "open('doctor')", "", "Doctor: what a start needs and what is wrong with it"),
+    Key("main", "f", "open('flags')", "", "Flags of tf-serving: set them for this session, or save them"),
+    Key("main", "g", "open('configs')", "", "Config files of tf-serving: models, monitoring, batching"),
     Key("main", "question_mark,f1", "help", "help", "This help", "? or F1", ALWAYS),
     Key("main", "q,ctrl+q", "quit", "quit", "Quit; asks what becomes of servers that still run", "q", ALWAYS),
     Key("main", "ctrl+c", "interrupt", "", "Cancel the run; without one: quit", "Ctrl-C"),
@@ -125,6 +129,13 @@ KEYS = (
     Key("containers", "y", "copy", "copy command", "Copy the docker command"),
     Key("doctor", "u", "look", "look again", "Look again"),
     Key("doctor", "y", "copy", "copy", "Copy the findings"),
+    Key("flags", "slash", "find", "find", "Show the flags that hold a text only", "/"),
+    Key("flags", "delete,d", "default", "default", "The server's default for the flag under the cursor", "d or Delete"),
+    Key("flags", "a", "use", "use", "Use the flags in this session, from the next start on"),
+    Key("flags", "s", "save", "save", "Use them, and write them into the settings file"),
+    Key("configs", "ctrl+s", "save", "save", "Check the text and write the user's own file", "Ctrl-S"),
+    Key("configs", "ctrl+n", "next_file", "next file", "Another file; changes stay", "Ctrl-N"),
+    Key("configs", "ctrl+o", "effective", "effective", "The file that the last start was given, and back", "Ctrl-O"),
     Key("written", "y", "copy", "copy path", "Copy the file's path"),
 )  # fmt: skip
 FROM_TEXTUAL = (("Tab, Shift-Tab", "Next, previous part of the screen"), ("Ctrl-P", "All commands by name"))

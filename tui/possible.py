@@ -8,9 +8,11 @@ import msgspec
 
 SERVER_ACTIONS = {"run_preset", "toggle_servers", "restart_servers", "hard_stop", "cancel_run", "update", "first_step"}
 STEERING = {"pause", "skip_cell", "change_clients"}
-ENGINE_DIALOGS = {"workers", "containers", "doctor", "preset"}
+ENGINE_DIALOGS = {"workers", "containers", "doctor", "preset", "flags", "configs"}
 QUIET_DIALOGS = {"workers", "containers", "doctor"}
 """Dialogs that ask the servers or the machine, which a run must not be disturbed by (R11)."""
+START_DIALOGS = {"flags", "configs"}
+"""Dialogs that change what the next start is given."""
 REPLAY = "This is a replay: no servers behind it. e exports the recorded run, q quits."
 NOT_OPEN = "Still looking for running servers; one moment."
 
@@ -69,6 +71,10 @@ def _dialog_obstacle(now: Situation, dialog: str) -> str:
         return "No run to show or export yet; a number key runs a preset."
     if dialog in QUIET_DIALOGS and now.is_running:
         return "A run is on and is not disturbed; c cancels it."
+    if dialog in START_DIALOGS and now.is_running:
+        return "A run is on and keeps its servers as they are; c cancels it."
+    if dialog in START_DIALOGS and now.is_moving:
+        return "A server is still on its way; wait for it, or s calls that off."
     if dialog == "workers" and "flask" not in now.servers_up:
         return "flask is not running, so it has no workers; s starts it."
     return ""

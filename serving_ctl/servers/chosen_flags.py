@@ -71,13 +71,13 @@ def flag_arguments(serving: TfServingSettings, config_folder: str) -> list[str]:
     words = []
     for name, value in flags_in_force(serving).items():
         text = str(value).lower() if isinstance(value, bool) else str(value)
-        words.append(f"--{name}={f'{config_folder}/{_copy_name(name)}' if name in sources else text}")
+        words.append(f"--{name}={f'{config_folder}/{copy_name(name)}' if name in sources else text}")
     return words
 
 
 def flag_files(serving: TfServingSettings) -> dict[str, Path]:
     """What to copy into the config folder: file name there, and source."""
-    return {_copy_name(name): source for name, source in _sources(serving).items()}
+    return {copy_name(name): source for name, source in _sources(serving).items()}
 
 
 def batching_maximum(serving: TfServingSettings) -> int | None:
@@ -117,5 +117,6 @@ def _sources(serving: TfServingSettings) -> dict[str, Path]:
     }
 
 
-def _copy_name(flag: str) -> str:
+def copy_name(flag: str) -> str:
+    """What the copy of a flag's file is called in the config folder."""
     return f"{flag.removesuffix('_file')}.config"

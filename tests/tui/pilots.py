@@ -27,6 +27,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """State, data and current folder of a test are its own."""
     monkeypatch.setenv("TFSERVE_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("TFSERVE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("TFSERVE_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
 
 

@@ -14,14 +14,19 @@ import recordings
 from serving_ctl.api.metadata import ServedModel
 from serving_ctl.bench.presets import choose_preset, load_presets, parse_preset
 from serving_ctl.bench.trial import Reply, Trial
-from serving_ctl.config import Settings
+from serving_ctl.config import Settings, templates_dir
 from serving_ctl.engine import PresetSummary, parse_model
-from serving_ctl.errors import ServerAnswerError, ServerStartError
+from serving_ctl.errors import ConfigError, ServerAnswerError, ServerStartError
 from serving_ctl.events import Event, LogLine, RunFailed, RunFinished, RunStarted, ServerChanged, ServerState
 from serving_ctl.results.record import RateRange, RunRecord, RunSummary, fold_record
 from serving_ctl.results.tables import Table, headline_table
 from serving_ctl.servers.checkup import Finding
+from serving_ctl.servers.chosen_flags import check_flags, settable
+from serving_ctl.servers.configs import BATCHING
 from serving_ctl.servers.containers import ServingContainer
+from serving_ctl.servers.flags import Flag, FlagValue, known_flags, read_value
+from serving_ctl.servers.own_files import config_text as read_text
+from serving_ctl.servers.own_files import save_config
 from serving_ctl.servers.workers import Worker
 
 PRESETS = (
@@ -88,7 +93,7 @@ class ScriptedSteering:
     def __init__(self, calls: list[str]) -> None:
         self._calls = calls
         self.is_paused = False
-        self.clients_change = 0
+        self.clients = 1
 
     def pause(self) -> None:
         self.is_paused = True
@@ -102,7 +107,7 @@ class ScriptedSteering:
         self._calls.append("skip")
 
     def change_clients(self, change: int) -> None:
-        self.clients_change += change
+        self.clients += change
         self._calls.append(f"clients {change:+d}")
 
 
@@ -232,6 +237,31 @@ class ScriptedEngine:
 
     def docker_command(self) -> str:
         return "docker run -d --init tensorflow/serving:2.20.0"
+
+    async def server_flags(self) -> dict[str, Flag]:
+        return settable(known_flags())
+
+    def flag_value(self, flag: Flag, text: str) -> FlagValue:
+        return read_value(flag.name, flag.type, text)
+
+    def check_flags(self, flags: dict[str, FlagValue], known: dict[str, Flag]) -> None:
+        check_flags(msgspec.structs.replace(self.settings.tf_serving, flags=flags), known)
+
+    async def change_flags(self, flags: dict[str, FlagValue], *, save: bool = False) -> Path | None:
+        self.check_flags(flags, await self.server_flags())
+        self.calls.append(f"flags {flags} {'saved' if save else 'used'}")
+        return Path("tfserve.toml") if save else None
+
+    def config_text(self, name: str) -> tuple[Path, str]:
+        return Path("/etc/tfserve") / name, read_text(templates_dir() / name)
+
+    def effective_config(self, name: str) -> tuple[Path, str]:
+        if name == BATCHING:
+            raise ConfigError("No start was given a batching.config: that takes batching = true.")
+        return Path("/state") / name, "# effective"
+
+    def save_config(self, name: str, text: str) -> Path:
+        return save_config(name, text)
 
     async def examine(self) -> tuple[Finding, ...]:
         return (

@@ -21,9 +21,11 @@ from tui.drawing import plain
 from tui.panes.history import HistoryPane
 from tui.panes.try_it import TryItPane
 from tui.possible import REPLAY, Situation, obstacle
+from tui.screens.config_editor import ConfigEditor
 from tui.screens.containers import ContainersScreen
 from tui.screens.doctor import DoctorScreen
 from tui.screens.export import ExportScreen
+from tui.screens.flags_form import FlagsForm
 from tui.screens.main import MainScreen
 from tui.screens.workers import WorkersScreen
 from tui.theme import DARK_VARIABLES, LIGHT_VARIABLES, ROLE_LOOKS, THEMES, check_theme, role_style
@@ -44,6 +46,7 @@ def test_every_action_of_the_table_exists() -> None:
     owners = {
         "main": MainScreen, "table": RatioTable, "try": TryItPane, "logs": LogTail, "history": HistoryPane,
         "workers": WorkersScreen, "containers": ContainersScreen, "doctor": DoctorScreen, "written": ExportScreen,
+        "flags": FlagsForm, "configs": ConfigEditor,
     }  # fmt: skip
     for key in keys.KEYS:
         assert hasattr(owners[key.place], f"action_{key.action.partition('(')[0]}"), key
@@ -105,6 +108,10 @@ def test_digits_are_written_short(digits: str, text: str) -> None:
         ({"is_measuring": True}, "skip_cell", "", ""),
         ({"is_running": True}, "open", "doctor", "not disturbed"),
         ({}, "open", "workers", "s starts it"),
+        ({}, "open", "flags", ""),
+        ({"is_running": True}, "open", "flags", "keeps its servers"),
+        ({"is_moving": True}, "open", "configs", "on its way"),
+        ({"is_replay": True}, "open", "configs", REPLAY),
         ({"servers_up": frozenset({"flask"})}, "open", "workers", ""),
         ({}, "hard_stop", "", "No server is up"),
         ({"is_replay": True}, "open", "containers", REPLAY),

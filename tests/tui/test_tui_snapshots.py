@@ -192,8 +192,9 @@ def test_a_paused_run(snap_compare: Compare) -> None:
 @pytest.mark.parametrize(
     ("key", "sign"),
     [("t", "a fine film"), ("l", "line 2"), ("h", "✓ finished"), ("d", "docker run"),
-     ("a", "start it, or use embedded"), ("o", "warm-up seconds")],
-    ids=["try-it", "logs", "history", "containers", "doctor", "preset-form"],
+     ("a", "start it, or use embedded"), ("o", "warm-up seconds"),
+     ("f", "enable_batching"), ("g", "text_cnn")],
+    ids=["try-it", "logs", "history", "containers", "doctor", "preset-form", "flags", "config-files"],
 )  # fmt: skip
 @pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "120x40"])
 def test_panes_and_dialogs(snap_compare: Compare, size: tuple[int, int], key: str, sign: str) -> None:

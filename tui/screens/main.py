@@ -268,8 +268,7 @@ class MainScreen(Screen[None]):
         """One client more or fewer."""
         if self.conductor.steering is not None:
             self.conductor.steering.change_clients(change)
-            in_all = self.conductor.steering.clients_change
-            self.notify(f"Clients of this cell: {in_all:+d}.", markup=False)
+            self.notify(f"Clients of this cell: {self.conductor.steering.clients}.", markup=False)
 
     def action_cancel_run(self) -> None:
         """Cancel at once; the cell in flight is given up."""
