@@ -96,6 +96,11 @@ class TfServingSettings(TomlTable, frozen=True):
     flags: dict[str, bool | int | float | str] = {}
     """More flags of ``tensorflow_model_server``, by name; a ``…_file`` is copied to where the server sees it."""
 
+    @property
+    def joins_requests(self) -> bool:
+        """True when the server batches requests, whichever setting says so."""
+        return self.batching or self.flags.get("enable_batching") is True
+
 
 class FlaskSettings(TomlTable, frozen=True):
     """[flask]: the gunicorn + Flask baseline."""

@@ -160,7 +160,7 @@ def _setting_facts(subjects: Sequence[Subject], settings: Settings, plan: Plan) 
         *facts,
         Fact(key="timeout", mark="info", short=f"timeout {timeout}", text=timeouts),
         Fact(key="threads", mark="info", short=short, text=f"{threads} on both; {workers}"),
-        _batching_fact(settings.tf_serving.batching or settings.tf_serving.flags.get("enable_batching") is True),
+        _batching_fact(settings.tf_serving.joins_requests),
         Fact(key="oneDNN", mark="info", short=onednn, text=f"{onednn} for both"),
     ]
 
@@ -177,7 +177,7 @@ def _form_fact(plan: Plan) -> Fact:
 def _batching_fact(on: bool) -> Fact:
     if not on:
         return Fact(key="batching", mark="info", short="no server-side batching", text="server-side batching off")
-    text = "tf-serving joins requests into batches (batching.config); flask does not"
+    text = "tf-serving joins requests into batches; flask does not"
     return Fact(key="batching", mark="warn", short="server-side batching on", text=text)
 
 

@@ -13,7 +13,7 @@ import psutil
 from serving_ctl import formatting
 from serving_ctl.bench.fairness import Subject, cpu_model, usable_cores
 from serving_ctl.bench.plan import Plan
-from serving_ctl.config import Settings
+from serving_ctl.config import Settings, TfServingSettings
 
 
 def fingerprint(subjects: Sequence[Subject], settings: Settings, plan: Plan, model_hash: str) -> dict[str, str]:
@@ -42,9 +42,19 @@ def _server_settings(subjects: Sequence[Subject], settings: Settings) -> dict[st
         "intra-op threads": _threads(serving.intra_op_threads),
         "inter-op threads": _threads(serving.inter_op_threads),
         "REST threads": _threads(serving.rest_threads),
-        "server-side batching": _switch(serving.batching),
-        **({"docker network": serving.network, "image": serving.image} if "docker" in runtimes else {}),
+        "server-side batching": _switch(serving.joins_requests),
+        **{f"flag {name}": str(value) for name, value in serving.flags.items()},
+        **(_container(serving) if "docker" in runtimes else {}),
         **({"gunicorn": f"{flask.workers} × {flask.worker_class} × {flask.threads}"} if "gunicorn" in runtimes else {}),
+    }
+
+
+def _container(serving: TfServingSettings) -> dict[str, str]:
+    return {
+        "docker network": serving.network,
+        "image": serving.image,
+        "container memory": serving.memory or "no limit",
+        "container cores": serving.cpuset or "all",
     }
 
 

@@ -46,7 +46,6 @@ from serving_ctl.load.calibrate import Calibration, calibrate, mark_client_bound
 from serving_ctl.load.pool import merge_results, run_load
 from serving_ctl.load.work import LoadResult, LoadSpec, StopRule, Tick, Warmup
 from serving_ctl.stats.latency import Counts, mean_ms, shown_quantile_ms
-from serving_ctl.stats.stability import is_stable
 
 EXTENSIONS = 3
 CLIENTS_CHANGED = "CLIENTS-CHANGED"
@@ -199,7 +198,7 @@ class Runner:
         try:
             result = await run_load(spec, on_tick=show, on_warm=look, control=self._steering.next_load())
             for _ in range(EXTENSIONS):
-                if is_stable(_windows(result)) is not False or SKIPPED in result.flags:
+                if result.is_stable is not False or SKIPPED in result.flags:
                     break
                 more = await run_load(further, on_tick=show, control=self._steering.next_load())
                 result = merge_results([result, more])
@@ -276,7 +275,7 @@ def finish_cell(
             parts = scrape_parts(result, *scrapes)
         elif not result.errors:
             flags.append("FOREIGN-TRAFFIC")
-    if is_stable(_windows(result)) is False:
+    if result.is_stable is False:
         flags.append("UNSTABLE")
     client = result.client
     return CellFinished(
@@ -315,10 +314,6 @@ def finish_search(cell: Cell, found: Found) -> CellFinished:
         limit=found.limit,
         steps=found.steps,
     )
-
-
-def _windows(result: LoadResult) -> list[tuple[float, int, float | None]]:
-    return [(window.seconds, window.requests, window.p50_ms) for window in result.windows]
 
 
 def latency(counts: Counts) -> Latency:

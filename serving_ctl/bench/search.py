@@ -14,9 +14,8 @@ from serving_ctl.bench.presets import RATE_LIMIT
 from serving_ctl.bench.steering import Steering
 from serving_ctl.events import Step
 from serving_ctl.load.pool import run_load
-from serving_ctl.load.work import LoadResult, LoadSpec, StopRule, Tick, Warmup
+from serving_ctl.load.work import BUSY_LIMIT, LATE_LIMIT, LoadResult, LoadSpec, StopRule, Tick, Warmup
 from serving_ctl.stats.latency import shown_quantile_ms, smallest_n
-from serving_ctl.stats.stability import is_stable
 
 STEP_REQUESTS = 3000
 STEP_S = 10.0
@@ -32,7 +31,6 @@ MOST = {True: 65_536.0, False: 8192.0}
 """First, smallest and largest load, by whether it is a rate."""
 SATURATED_TICKS = 8
 MOST_STEPS = 30
-BUSY_LIMIT, LATE_LIMIT = 0.8, 0.01
 HELD, CLIENT_LIMITED, ABOVE, UNSTABLE = "held", "client-limited", "p99 above the limit", "unstable"
 DOUBTFUL = {CLIENT_LIMITED, ABOVE, UNSTABLE}
 """Measured once more before it counts: what moved may have been the machine."""
@@ -84,7 +82,7 @@ def verdict(result: LoadResult, limit_ms: float, *, saturated: bool) -> str:
     if saturated or p99 is None or p99 > limit_ms or "INCOMPLETE-DRAIN" in result.flags:
         # A late send only makes the latency larger: what holds all the same holds.
         return CLIENT_LIMITED if _is_client_limited(result) else "saturated" if saturated else ABOVE
-    return HELD if is_stable(_windows(result)) is not False else UNSTABLE
+    return HELD if result.is_stable is not False else UNSTABLE
 
 
 class Search:
@@ -171,7 +169,3 @@ def _is_client_limited(result: LoadResult) -> bool:
     """The load process was the limit; sends that were late because every client waited are the server's doing."""
     client = result.client
     return client.busiest > BUSY_LIMIT or client.late - client.late_busy > LATE_LIMIT * client.sent
-
-
-def _windows(result: LoadResult) -> list[tuple[float, int, float | None]]:
-    return [(window.seconds, window.requests, window.p50_ms) for window in result.windows]

@@ -64,7 +64,8 @@ def plan(
 
 def _table(demand: Demand, cost: Cost, sizing: Sizing) -> Table:
     from serving_ctl.load.limits import SPARE_FILES
-    from serving_ctl.load.sizing import BUSY_LIMIT, TIME_WAIT_S
+    from serving_ctl.load.sizing import TIME_WAIT_S
+    from serving_ctl.load.work import BUSY_LIMIT
     from serving_ctl.results.tables import Column, Row, Table
 
     rate, latency = f"{formatting.significant(demand.rate_rps)}/s", f"{formatting.significant(demand.latency_ms)} ms"

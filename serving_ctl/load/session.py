@@ -23,12 +23,10 @@ from serving_ctl.load.client import Client, Core
 from serving_ctl.load.open_phase import OpenPhase
 from serving_ctl.load.phase import Phase
 from serving_ctl.load.schedule import ClosedLoop, OpenLoop, WarmUpLoop, arrivals
-from serving_ctl.load.work import ClientFacts, LoadResult, LoadSpec, StopRule, Tick, Warmup
+from serving_ctl.load.work import BUSY_LIMIT, LATE_LIMIT, ClientFacts, LoadResult, LoadSpec, StopRule, Tick, Warmup
 
 _LAG_PERIOD_S = 0.01
-_BUSY_LIMIT = 0.8
 _LITTLE_LIMIT = 0.05
-_LATE_LIMIT = 0.01
 _JUDGED_FROM_S = 0.2
 """Shorter windows say nothing about the client's own limits."""
 
@@ -205,8 +203,8 @@ class Session:
 
     def _flags(self, window: Phase, facts: ClientFacts) -> tuple[str, ...]:
         flags = []
-        too_late = facts.late > _LATE_LIMIT * facts.sent
-        if facts.busiest > _BUSY_LIMIT or too_late or self._breaks_little(window, facts):
+        too_late = facts.late > LATE_LIMIT * facts.sent
+        if facts.busiest > BUSY_LIMIT or too_late or self._breaks_little(window, facts):
             flags.append("CLIENT-LIMITED")
         if window.drain_was_cut:
             flags.append("INCOMPLETE-DRAIN")

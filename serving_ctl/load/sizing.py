@@ -9,10 +9,8 @@ import msgspec
 from serving_ctl.load.calibrate import Calibration, calibrate
 from serving_ctl.load.echo import CLOSE
 from serving_ctl.load.limits import SPARE_FILES, ephemeral_ports
-from serving_ctl.load.work import LoadSpec
+from serving_ctl.load.work import BUSY_LIMIT, LoadSpec
 
-BUSY_LIMIT = 0.8
-"""Share of a core above which a load process is marked CLIENT-LIMITED (R12)."""
 TIME_WAIT_S = 60
 """How long Linux keeps the port of a closed connection."""
 USUAL_PORTS = 28_232

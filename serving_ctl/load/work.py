@@ -11,8 +11,11 @@ import enum
 import msgspec
 
 from serving_ctl.stats.latency import Counts
+from serving_ctl.stats.stability import is_stable
 
 __all__ = [
+    "BUSY_LIMIT",
+    "LATE_LIMIT",
     "Action",
     "ClientFacts",
     "Command",
@@ -30,6 +33,12 @@ __all__ = [
     "Warmup",
     "Window",
 ]
+
+
+BUSY_LIMIT = 0.8
+"""Share of a core above which a load process was the limit (R12)."""
+LATE_LIMIT = 0.01
+"""Share of late sends above which it was (R3)."""
 
 
 class StopRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,6 +207,11 @@ class LoadResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     def latency(self) -> Counts:
         """The headline latency: response time in open loop, else request time (R2)."""
         return self.request if self.response is None else self.response
+
+    @property
+    def is_stable(self) -> bool | None:
+        """Rule R9 on the windows; None when they hold too few requests to judge."""
+        return is_stable([(window.seconds, window.requests, window.p50_ms) for window in self.windows])
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="type", tag="ready"):

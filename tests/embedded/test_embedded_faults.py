@@ -64,6 +64,7 @@ def test_client_gone_in_the_middle(server: Any) -> None:
         with server.connect() as connection:
             connection.sendall((head + b'{"instances"')[: cut + 5])
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    assert server.predict("half_plus_two", GOOD).status == 200
 
 
 def test_headers_dripped_slowly_hold_up_nobody(server: Any) -> None:
