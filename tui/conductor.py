@@ -112,7 +112,7 @@ class Conductor:
     def look_again(self) -> None:
         """Read presets and model folder anew. Raises ConfigError."""
         if self.engine is not None:
-            self.presets = self.engine.presets
+            self.presets = self.engine.presets.summaries()
             self.problem = self.engine.model_problem() or ""
 
     def run(self, preset: str) -> None:

@@ -36,12 +36,12 @@ def workers(config: Path | None, add: int | None, remove: int | None, replace: i
     async def work(engine: Engine) -> int:
         await engine.open()
         if replace:
-            await engine.replace_worker(FLASK, replace)
+            await engine.parts.replace_worker(FLASK, replace)
         elif add or remove:
-            await engine.change_workers(FLASK, add or -(remove or 0))
-        await engine.workers(FLASK)
+            await engine.parts.change_workers(FLASK, add or -(remove or 0))
+        await engine.parts.workers(FLASK)
         await asyncio.sleep(CPU_WINDOW_S)
-        found = await engine.workers(FLASK)
+        found = await engine.parts.workers(FLASK)
         print_data(found if as_json else _columns(_worker_rows(found)))
         return Exit.DONE
 
@@ -60,10 +60,10 @@ def containers(config: Path | None, stop: str | None, adopt: str | None, as_json
     async def work(engine: Engine) -> int:
         await engine.open()
         if adopt:
-            click.echo(server_line(await engine.adopt_container(adopt)), err=as_json)
+            click.echo(server_line(await engine.parts.adopt_container(adopt)), err=as_json)
         elif stop:
-            await engine.stop_container(stop)
-        found = await engine.containers()
+            await engine.parts.stop_container(stop)
+        found = await engine.parts.containers()
         print_data(found if as_json else _columns(_container_rows(found)))
         return Exit.DONE
 

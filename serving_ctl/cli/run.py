@@ -28,7 +28,7 @@ def presets(config: Path | None, as_json: bool) -> int:
     """List the presets with their number keys and expected times."""
     from serving_ctl.engine import Engine
 
-    found = Engine(load_settings(config), lambda event: None).presets
+    found = Engine(load_settings(config), lambda event: None).presets.summaries()
     print_data(found if as_json else "\n".join(_preset_line(preset) for preset in found))
     return Exit.DONE
 
@@ -86,7 +86,7 @@ def run(
     talk = _RunTalk()
 
     async def work(engine: Engine) -> int:
-        engine.plan(preset, options)  # a wrong name or number is said before anything starts
+        engine.presets.plan(preset, options)  # a wrong name or number is said before anything starts
         await engine.open()
         require_model(engine)
         try:
@@ -181,7 +181,7 @@ def _against_baseline(record: RunRecord, name: str) -> RunComparison | None:
 def _dry_run(config: Path | None, preset: str, options: RunOptions, as_json: bool) -> int:
     from serving_ctl.engine import Engine
 
-    plan = Engine(load_settings(config), lambda event: None).plan(preset, options)
+    plan = Engine(load_settings(config), lambda event: None).presets.plan(preset, options)
     if as_json:
         print_data(plan)
         return Exit.DONE

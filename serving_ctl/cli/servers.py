@@ -56,7 +56,7 @@ def up(
     async def work(engine: Engine) -> int:
         await engine.open()
         if print_command:
-            print_data(engine.docker_command())
+            print_data(engine.parts.docker_command())
             return Exit.DONE
         require_model(engine)
         async with asyncio.TaskGroup() as group:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from serving_ctl.errors import ConfigError
-from serving_ctl.results.compare import RunComparison, compare_records
+from serving_ctl.results.compare import RunComparison, compare_records, comparison_tables
 from serving_ctl.results.record import RunRecord, RunSummary, read_record
 from serving_ctl.results.store import LAST, Store, open_store, store_path
+from serving_ctl.results.tables import Table
 
 RECORDING_ENDING = ".jsonl"
 
@@ -58,6 +59,10 @@ class History:
     def compare(self, a: str, b: str) -> RunComparison:
         """Run ``b`` against run ``a``; ConfigError also when they share no cell."""
         return compare_records(self.run(a), self.run(b))
+
+    def comparison_tables(self, a: str, b: str) -> tuple[Table, ...]:
+        """What differs between two runs, then how each cell changed from ``a`` to ``b``."""
+        return comparison_tables(self.compare(a, b))
 
     def _open(self) -> Store:
         return open_store(store_path(), self._tell)

@@ -51,11 +51,11 @@ def test_changed_flags_arrive_in_the_next_command_line(place: Place, tmp_path: P
     async def scenario() -> Engine:
         engine = Engine(place.settings(port=free_port()), place.events.append, source=source)
         with pytest.raises(ConfigError, match="the server has no flag 'zzz'"):
-            await engine.change_flags({"zzz": 1}, save=True)
+            await engine.tuning.change_flags({"zzz": 1}, save=True)
         assert engine.settings.tf_serving.flags == {}
         assert source.read_text(encoding="utf-8") == "# mine\n"
-        assert await engine.change_flags({"max_num_load_retries": 0}) is None
-        assert await engine.change_flags({"max_num_load_retries": 7}, save=True) == source
+        assert await engine.tuning.change_flags({"max_num_load_retries": 0}) is None
+        assert await engine.tuning.change_flags({"max_num_load_retries": 7}, save=True) == source
         await engine.close(stop_servers=False)
         return engine
 

@@ -111,6 +111,36 @@ class ScriptedSteering:
         self._calls.append(f"clients {change:+d}")
 
 
+class ScriptedHistory:
+    """The kept runs of ``kept``, by name."""
+
+    def __init__(self, kept: dict[str, list[Event]], calls: list[str]) -> None:
+        self.kept, self._calls = kept, calls
+
+    def runs(self) -> tuple[RunSummary, ...]:
+        records = {name: fold_record(events, name) for name, events in self.kept.items()}
+        return tuple(
+            RunSummary(
+                run_id=name, started_at=record.started.started_at, preset=record.started.preset, title="", rounds=2,
+                profile="quick", model="text_cnn v1", targets=("embedded", "flask"), cells=len(record.cells),
+                planned=40, state="finished" if isinstance(record.end, RunFinished) else "failed",
+                rates=(RateRange(ladder="batch-small", low=0.4, high=0.5),),
+            )
+            for name, record in records.items()
+        )  # fmt: skip
+
+    def run(self, reference: str) -> RunRecord:
+        return fold_record(self.kept[reference], reference)
+
+    def delete(self, reference: str) -> str:
+        del self.kept[reference]
+        return reference
+
+    def comparison_tables(self, a: str, b: str) -> tuple[Table, ...]:
+        self._calls.append(f"compare {a} {b}")
+        return (headline_table(self.run(a), recordings.SMALL),)
+
+
 class ScriptedEngine:
     """Servers that start when ``may_start`` is set, runs that go on when ``may_run`` is set."""
 
@@ -122,10 +152,11 @@ class ScriptedEngine:
         self.here: list[str] = []
         self.may_start, self.may_run = asyncio.Event(), asyncio.Event()
         self.script = recordings.recording(rounds=2)
-        self.presets = PRESETS
+        self.presets = self.parts = self.tuning = self
         self.states: dict[str, ServerChanged] = {}
         self.steering: ScriptedSteering | None = None
-        self.runs = {"r1": recordings.recording(rounds=2), "r2": recordings.recording(rounds=2, cells=9, end="died")}
+        kept = {"r1": recordings.recording(rounds=2), "r2": recordings.recording(rounds=2, cells=9, end="died")}
+        self.history = ScriptedHistory(kept, self.calls)
         self.crew = [101, 102]
         self.written: dict[str, list[str]] = {}
 
@@ -191,10 +222,13 @@ class ScriptedEngine:
             yield LogLine(server=server, text=text)
         await asyncio.Event().wait()
 
-    def preset_table(self, name: str) -> dict[str, Any]:
+    def summaries(self) -> tuple[PresetSummary, ...]:
+        return PRESETS
+
+    def table(self, name: str) -> dict[str, Any]:
         return msgspec.to_builtins(choose_preset(load_presets(), name))
 
-    def change_preset(self, name: str, table: dict[str, Any], *, save: bool) -> Path | None:
+    def change(self, name: str, table: dict[str, Any], *, save: bool) -> Path | None:
         preset = parse_preset(name, table)
         self.calls.append(f"preset {name} {'saved' if save else 'kept'} {preset.ladders[0].sizes}")
         return Path("presets.toml") if save else None
@@ -238,7 +272,7 @@ class ScriptedEngine:
     def docker_command(self) -> str:
         return "docker run -d --init tensorflow/serving:2.20.0"
 
-    async def server_flags(self) -> dict[str, Flag]:
+    async def known_flags(self) -> dict[str, Flag]:
         return settable(known_flags())
 
     def flag_value(self, flag: Flag, text: str) -> FlagValue:
@@ -248,7 +282,7 @@ class ScriptedEngine:
         check_flags(msgspec.structs.replace(self.settings.tf_serving, flags=flags), known)
 
     async def change_flags(self, flags: dict[str, FlagValue], *, save: bool = False) -> Path | None:
-        self.check_flags(flags, await self.server_flags())
+        self.check_flags(flags, await self.known_flags())
         self.calls.append(f"flags {flags} {'saved' if save else 'used'}")
         return Path("tfserve.toml") if save else None
 
@@ -269,29 +303,6 @@ class ScriptedEngine:
             Finding(key="docker", mark="warn", text="no Docker engine answers", fix="start it, or use embedded"),
             Finding(key="port 7123", mark="fail", text="taken by process 4711 (python)"),
         )
-
-    def history(self) -> tuple[RunSummary, ...]:
-        records = {name: fold_record(events, name) for name, events in self.runs.items()}
-        return tuple(
-            RunSummary(
-                run_id=name, started_at=record.started.started_at, preset=record.started.preset, title="", rounds=2,
-                profile="quick", model="text_cnn v1", targets=("embedded", "flask"), cells=len(record.cells),
-                planned=40, state="finished" if isinstance(record.end, RunFinished) else "failed",
-                rates=(RateRange(ladder="batch-small", low=0.4, high=0.5),),
-            )
-            for name, record in records.items()
-        )  # fmt: skip
-
-    def kept_run(self, reference: str) -> RunRecord:
-        return fold_record(self.runs[reference], reference)
-
-    def delete_run(self, reference: str) -> str:
-        del self.runs[reference]
-        return reference
-
-    def compare_runs(self, a: str, b: str) -> tuple[Table, ...]:
-        self.calls.append(f"compare {a} {b}")
-        return (headline_table(self.kept_run(a), recordings.SMALL),)
 
     async def run(self, preset: str, *, profile: str | None = None, recording: Path | None = None) -> None:
         self.calls.append(f"run {preset}")

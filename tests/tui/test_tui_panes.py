@@ -179,7 +179,7 @@ def test_kept_runs_are_opened_compared_and_deleted() -> None:
         await pilot.press("delete")
         await until(pilot, lambda: "be undone" in shown(live.app))
         await pilot.press("y")
-        await until(pilot, lambda: list(live.engine.runs) == ["r1"])
+        await until(pilot, lambda: list(live.engine.history.kept) == ["r1"])
         await until(pilot, lambda: main_of(live.app).query_one("#history-table", DataTable).row_count == 1)
         await pilot.press("enter")
         await until(pilot, lambda: "✓ done" in shown(live.app) and "embedded faster" in shown(live.app))

@@ -164,7 +164,7 @@ def test_a_kept_run_with_its_distribution(snap_compare: Compare, size: tuple[int
 
     async def chosen(pilot: Pilot[Any]) -> None:
         await until(pilot, lambda: "batch-small" in shown(live.app))
-        live.engine.runs = {"r1": with_histograms(recordings.recording(rounds=2))}
+        live.engine.history.kept = {"r1": with_histograms(recordings.recording(rounds=2))}
         await pilot.press("h")
         await until(pilot, lambda: "✓ finished" in shown(live.app))
         await pilot.press("enter")

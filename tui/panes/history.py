@@ -143,25 +143,25 @@ class HistoryPane(Pane):
 
     async def _read(self) -> None:
         if self.conductor.engine is not None:
-            self._runs = await asyncio.to_thread(self.conductor.engine.history)
+            self._runs = await asyncio.to_thread(self.conductor.engine.history.runs)
         self._show()
 
     async def _take(self, what: Callable[[RunRecord], Message]) -> None:
         """Read the run under the cursor and tell the screen."""
         engine, run = self.conductor.engine, self._run_at_cursor
         if engine is not None and run is not None:
-            self.post_message(what(await asyncio.to_thread(engine.kept_run, run.run_id)))
+            self.post_message(what(await asyncio.to_thread(engine.history.run, run.run_id)))
 
     async def _compare(self, first: str, second: str) -> None:
         from tui.screens.comparison import ComparisonScreen
 
         if self.conductor.engine is not None:
-            tables = await asyncio.to_thread(self.conductor.engine.compare_runs, first, second)
+            tables = await asyncio.to_thread(self.conductor.engine.history.comparison_tables, first, second)
             self.app.push_screen(ComparisonScreen(tables))
 
     async def _delete(self, run_id: str) -> None:
         if self.conductor.engine is not None:
-            await asyncio.to_thread(self.conductor.engine.delete_run, run_id)
+            await asyncio.to_thread(self.conductor.engine.history.delete, run_id)
             await self._read()
 
     def _show(self) -> None:

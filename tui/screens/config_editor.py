@@ -92,7 +92,7 @@ class ConfigEditor(ModalScreen[None]):
             return
         text = self._texts[self._file]
         try:
-            path = self._engine.save_config(self._file, text)
+            path = self._engine.tuning.save_config(self._file, text)
         except TfServeError as error:
             self._say(str(error))
             return
@@ -116,7 +116,11 @@ class ConfigEditor(ModalScreen[None]):
         editor, name = self.query_one(TextArea), self._file
         self._say("")
         try:
-            path, text = self._engine.effective_config(name) if self._is_effective else self._engine.config_text(name)
+            path, text = (
+                self._engine.tuning.effective_config(name)
+                if self._is_effective
+                else self._engine.tuning.config_text(name)
+            )
         except TfServeError as error:
             self._is_effective = False
             self._say(str(error))

@@ -35,7 +35,7 @@ class ContainersScreen(Listing):
     def on_mount(self) -> None:
         """Show the command; the base looks."""
         try:
-            self._command = self._engine.docker_command()
+            self._command = self._engine.parts.docker_command()
         except TfServeError as error:
             self._command = ""
             self.query_one("#listing-more", Static).update(str(error))
@@ -44,7 +44,7 @@ class ContainersScreen(Listing):
 
     async def load(self) -> Sequence[Sequence[str]]:
         """The containers as the engine tells them."""
-        self._found = await self._engine.containers()
+        self._found = await self._engine.parts.containers()
         return [
             (
                 one.name,
@@ -69,7 +69,7 @@ class ContainersScreen(Listing):
         """Stop and remove; only when asked twice."""
         name = self._chosen
         if name and self._agreed == name:
-            self.do(self._engine.stop_container(name), f"stopping {name} …")
+            self.do(self._engine.parts.stop_container(name), f"stopping {name} …")
         elif name:
             self._agreed = name
             self.say(f"k again stops and removes {name}, whoever made it.")
@@ -85,4 +85,4 @@ class ContainersScreen(Listing):
         return str(self._found[self.row].name) if 0 <= self.row < len(self._found) else ""
 
     async def _adopt(self, name: str) -> None:
-        await self._engine.adopt_container(name)
+        await self._engine.parts.adopt_container(name)

@@ -103,7 +103,7 @@ class FlagsForm(ModalScreen[str]):
             return
         name, text = self._flag_name, event.value.strip()
         try:
-            value = self._engine.flag_value(self._known[name], text) if text else None
+            value = self._engine.tuning.flag_value(self._known[name], text) if text else None
         except TfServeError as error:
             self._say(str(error))
             return
@@ -148,7 +148,7 @@ class FlagsForm(ModalScreen[str]):
 
     async def _open(self) -> None:
         try:
-            self._known = await self._engine.server_flags()
+            self._known = await self._engine.tuning.known_flags()
         except TfServeError as error:
             self._say(str(error))
             return
@@ -182,7 +182,7 @@ class FlagsForm(ModalScreen[str]):
     def _judge(self) -> None:
         """Say what contradicts, or how many are set."""
         try:
-            self._engine.check_flags(self._flags, self._known)
+            self._engine.tuning.check_flags(self._flags, self._known)
         except TfServeError as error:
             self._say(str(error))
         else:
@@ -195,7 +195,7 @@ class FlagsForm(ModalScreen[str]):
 
     async def _take(self, *, save: bool) -> None:
         try:
-            path = await self._engine.change_flags(self._flags, save=save)
+            path = await self._engine.tuning.change_flags(self._flags, save=save)
         except TfServeError as error:
             self._say(str(error))
         else:

@@ -39,8 +39,8 @@ class PresetForm(ModalScreen[str]):
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self._engine = engine
-        self._names = [preset.name for preset in engine.presets]
-        self._table: dict[str, Any] = engine.preset_table(self._names[0])
+        self._names = [preset.name for preset in engine.presets.summaries()]
+        self._table: dict[str, Any] = engine.presets.table(self._names[0])
 
     def compose(self) -> ComposeResult:
         """Which preset, its fields, what is to be said, and what can be done."""
@@ -66,7 +66,7 @@ class PresetForm(ModalScreen[str]):
         if event.select.id != "form-from":
             return
         name = str(event.value)
-        self._table = self._engine.preset_table(name)
+        self._table = self._engine.presets.table(name)
         self.query_one("#form-name", Input).value = name
         fields = self.query_one("#form-fields")
         await fields.remove_children()
@@ -77,7 +77,7 @@ class PresetForm(ModalScreen[str]):
         name = self.query_one("#form-name", Input).value.strip()
         save = event.button.id == "form-save"
         try:
-            path = self._engine.change_preset(name, table_of(self._table, self._texts()), save=save)
+            path = self._engine.presets.change(name, table_of(self._table, self._texts()), save=save)
         except TfServeError as error:
             self.query_one("#form-answer", Static).update(str(error))
             return

@@ -33,7 +33,7 @@ class WorkersScreen(Listing):
 
     async def load(self) -> Sequence[Sequence[str]]:
         """The workers as gunicorn tells them."""
-        workers = await self._engine.workers(FLASK)
+        workers = await self._engine.parts.workers(FLASK)
         self._pids = tuple(worker.pid for worker in workers)
         return [
             (
@@ -53,10 +53,10 @@ class WorkersScreen(Listing):
     def action_change(self, change: int) -> None:
         """One more or one fewer."""
         doing = "adding a worker …" if change > 0 else "removing the oldest worker …"
-        self.do(self._engine.change_workers(FLASK, change), doing)
+        self.do(self._engine.parts.change_workers(FLASK, change), doing)
 
     def action_replace(self) -> None:
         """A fresh one in its place."""
         if 0 <= self.row < len(self._pids):
             pid = self._pids[self.row]
-            self.do(self._engine.replace_worker(FLASK, pid), f"replacing worker {pid} …")
+            self.do(self._engine.parts.replace_worker(FLASK, pid), f"replacing worker {pid} …")

@@ -17,33 +17,38 @@ import msgspec
 from serving_ctl.api.metadata import ServedModel, choose_signature, parse_metadata
 from serving_ctl.api.rest import ModelClient, ModelVersion, external_headers
 from serving_ctl.bench.model_folder import ModelFolder
-from serving_ctl.bench.plan import Plan, make_plan
-from serving_ctl.bench.presets import (
-    Preset,
-    choose_preset,
-    load_presets,
-    own_keys,
-    parse_preset,
-    save_preset,
-    settings_for,
-)
-from serving_ctl.config import FLASK, TF_SERVING, Settings, config_file, own_file, state_dir
+from serving_ctl.bench.plan import Plan
+from serving_ctl.config import FLASK, TF_SERVING, Settings
+from serving_ctl.engine.options import RunOptions
+from serving_ctl.engine.parts import Parts
+from serving_ctl.engine.presets import Presets, PresetSummary
+from serving_ctl.engine.tuning import Tuning
 from serving_ctl.errors import ConfigError, TfServeError
 from serving_ctl.events import Event, LogLine, ServerChanged, ServerState
 from serving_ctl.results.history import History
 from serving_ctl.results.keeper import Keeper
-from serving_ctl.results.record import RecordingWriter, RunRecord, RunSummary
+from serving_ctl.results.record import RecordingWriter, RunRecord
 from serving_ctl.results.store import store_path
 
 if TYPE_CHECKING:
     from serving_ctl.bench.steering import Steering
     from serving_ctl.bench.trial import Trial
-    from serving_ctl.results.tables import Table
     from serving_ctl.servers.checkup import Finding
-    from serving_ctl.servers.containers import ServingContainer
-    from serving_ctl.servers.flags import Flag, FlagValue
     from serving_ctl.servers.fleet import Fleet
-    from serving_ctl.servers.workers import Worker
+
+__all__ = [
+    "HISTORY",
+    "UP",
+    "Engine",
+    "Parts",
+    "PresetSummary",
+    "Presets",
+    "RunOptions",
+    "Tuning",
+    "bucket_ms",
+    "export_record",
+    "parse_model",
+]
 
 UP = {ServerState.READY, ServerState.DEGRADED}
 HISTORY = "history"
@@ -52,95 +57,29 @@ HISTORY = "history"
 parse_model = parse_metadata
 
 
-class PresetSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A preset as a menu shows it; times are rough guesses for a text CNN on two cores."""
-
-    name: str
-    key: str
-    title: str
-    expected_s: float
-    cells: int
-    rounds: int
-    expected_requests: int = 0
-    expected_memory_mb: float = 0.0
-    """Of both servers together."""
-
-
-class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a preset is run; what is None comes from the preset."""
-
-    profile: str | None = None
-    rounds: int | None = None
-    despite_parity: bool = False
-    recording: Path | None = None
-    """Where all of the run's events are written for a replay; None writes none. The history keeps every run."""
-    pull: bool = False
-    runtime: str | None = None
-    timeout_s: float | None = None
-
-
 class Engine:
     """Servers and runs of one settings file. ``emit`` gets every event, in the event loop's thread.
+
+    Rooms of their own: ``presets``, ``parts`` (workers, containers), ``tuning`` (flags, config files), ``history``.
 
     ``source`` is the file that the settings were read from, when the user named one.
     """
 
     def __init__(self, settings: Settings, emit: Callable[[Event], None], *, source: Path | None = None) -> None:
         self.settings = settings
-        self._source = source
         self._sinks: list[Callable[[Event], None]] = [emit]
         self._started_here: set[str] = set()
-        self._drafts: dict[str, Preset] = {}
         self._fleet: Fleet | None = None
         self._steering: Steering | None = None
+        self.presets = Presets(lambda: self.settings)
+        self.parts = Parts(lambda: self._servers, self._probe)
+        self.tuning = Tuning(lambda: self.settings, lambda: self._servers, self._take, source)
+        self.history = History(self._tell_history)
 
     @property
     def servers(self) -> tuple[str, ...]:
         """Names of both servers; the first is the numerator of every ratio (R17)."""
         return (TF_SERVING, FLASK)
-
-    @property
-    def presets(self) -> tuple[PresetSummary, ...]:
-        """All presets in file order. Raises ConfigError."""
-        presets = self._known_presets()
-        plans = [(preset.key, make_plan(name, preset, self.settings.bench)) for name, preset in presets.items()]
-        return tuple(
-            PresetSummary(
-                name=plan.preset,
-                key=key,
-                title=plan.title,
-                expected_s=plan.expected_s,
-                cells=plan.cells,
-                rounds=plan.rounds,
-                expected_requests=plan.expected_requests,
-                expected_memory_mb=plan.expected_memory_mb(self.settings.flask.workers),
-            )
-            for key, plan in plans
-        )
-
-    def plan(self, preset: str, options: RunOptions) -> Plan:
-        """The plan that ``run`` would measure. Raises ConfigError."""
-        return make_plan(
-            preset,
-            choose_preset(self._known_presets(), preset),
-            self.settings.bench,
-            profile=options.profile,
-            rounds=options.rounds,
-        )
-
-    def preset_table(self, name: str) -> dict[str, Any]:
-        """The preset as its table in presets.toml would be: kebab-case keys. Raises ConfigError."""
-        table: dict[str, Any] = msgspec.to_builtins(choose_preset(self._known_presets(), name))
-        return table
-
-    def change_preset(self, name: str, table: dict[str, Any], *, save: bool) -> Path | None:
-        """Take ``table`` as preset ``name`` for this session; ``save`` writes the user's presets.toml, whose path it
-        returns. Raises ConfigError naming what is wrong.
-        """
-        preset = parse_preset(name, table)
-        path = save_preset(name, preset) if save else None
-        self._drafts[name] = preset
-        return path
 
     async def open(self) -> None:
         """Find what an earlier tfserve-tui left running; emits the state of both servers."""
@@ -175,89 +114,6 @@ class Engine:
         """Stop and start ``server``. Raises ServerStartError."""
         await self.stop(server)
         return await self.start(server)
-
-    async def workers(self, server: str) -> tuple[Worker, ...]:
-        """gunicorn's workers, oldest first. Raises ServerAnswerError when ``server`` is no gunicorn of ours."""
-        return await self._servers.workers(server)
-
-    async def change_workers(self, server: str, change: int) -> None:
-        """Add workers, or remove some when ``change`` is negative. Raises ServerAnswerError."""
-        await self._servers.change_workers(server, change)
-
-    async def replace_worker(self, server: str, pid: int) -> None:
-        """End worker ``pid`` when it has answered; gunicorn starts another. Raises ServerAnswerError."""
-        await self._servers.replace_worker(server, pid)
-
-    async def containers(self) -> tuple[ServingContainer, ...]:
-        """All TensorFlow Serving containers on the docker engine, ours or not. Raises ServerStartError."""
-        return await self._servers.containers()
-
-    async def stop_container(self, name: str) -> None:
-        """Stop and remove any container by name. Raises ServerStartError."""
-        await self._servers.stop_container(name)
-
-    async def adopt_container(self, name: str) -> ServerChanged:
-        """Take a running container that somebody else started as tf-serving. Raises ServerStartError."""
-        return await self._servers.adopt_container(name, self._probe)
-
-    async def server_flags(self) -> dict[str, Flag]:
-        """The flags that ``[tf-serving.flags]`` may set, by name. Raises ServerStartError."""
-        return await self._servers.flags()
-
-    def flag_value(self, flag: Flag, text: str) -> FlagValue:
-        """``text`` as a value of ``flag``. Raises ConfigError."""
-        from serving_ctl.servers.flags import read_value
-
-        return read_value(flag.name, flag.type, text)
-
-    def check_flags(self, flags: dict[str, FlagValue], known: dict[str, Flag]) -> None:
-        """Raise ConfigError for a flag that is unknown, of the wrong type, or contradicts another."""
-        from serving_ctl.servers.chosen_flags import check_flags
-
-        check_flags(msgspec.structs.replace(self.settings.tf_serving, flags=flags), known)
-
-    async def change_flags(self, flags: dict[str, FlagValue], *, save: bool = False) -> Path | None:
-        """From the next start on these are all of [tf-serving.flags]; a server that runs keeps those it has.
-
-        ``save`` writes them into the user's settings file too, whose path it returns. Raises ConfigError and
-        ServerStartError, nothing changed.
-        """
-        from serving_ctl.servers.own_files import SETTINGS, save_flags
-
-        self.check_flags(flags, await self.server_flags())
-        path = (self._source or own_file(SETTINGS)).absolute() if save else None
-        if path is not None:
-            save_flags(path, flags)
-        serving = msgspec.structs.replace(self.settings.tf_serving, flags=dict(flags))
-        await self._take(msgspec.structs.replace(self.settings, tf_serving=serving), ())
-        return path
-
-    def config_text(self, name: str) -> tuple[Path, str]:
-        """The file in force for models.config, monitoring.config or batching.config, and its text.
-
-        Raises ConfigError.
-        """
-        from serving_ctl.servers.own_files import config_text
-
-        path = config_file(name).absolute()
-        return path, config_text(path)
-
-    def effective_config(self, name: str) -> tuple[Path, str]:
-        """What the last start of tf-serving was given for ``name``: file and text. Raises ConfigError."""
-        from serving_ctl.servers.own_files import effective_config
-        from serving_ctl.servers.record import StateFiles
-
-        return effective_config(StateFiles(state_dir().absolute(), TF_SERVING).config, name)
-
-    def save_config(self, name: str, text: str) -> Path:
-        """Write the user's own ``name``; returns its path. Raises ConfigError naming line and field."""
-        from serving_ctl.servers.own_files import save_config
-
-        return save_config(name, text)
-
-    def docker_command(self) -> str:
-        """The ``docker run`` line that equals a start as docker. Raises ServerStartError when there is no model."""
-        return self._servers.docker_command()
 
     async def metadata(self, server: str) -> dict[str, Any]:
         """The metadata document of ``server`` as sent. Raises ServerAnswerError."""
@@ -308,10 +164,7 @@ class Engine:
 
     async def examine(self) -> tuple[Finding, ...]:
         """What the doctor finds on this machine, for the largest preset."""
-        ladders = [ladder for preset in self._known_presets().values() for ladder in preset.ladders]
-        clients = max(max(one.sizes) if one.kind == "concurrency" else one.clients for one in ladders)
-        batch = max(max(one.sizes) if one.kind == "batch" else one.batch for one in ladders)
-        return await self._servers.examine(clients, batch)
+        return await self._servers.examine(*self.presets.largest())
 
     def started_here(self) -> tuple[str, ...]:
         """Servers that this process started and that still run."""
@@ -333,9 +186,9 @@ class Engine:
         options = msgspec.structs.replace(
             options, profile=profile or options.profile, recording=recording or options.recording
         )
-        plan = self.plan(preset, options)
+        plan = self.presets.plan(preset, options)
         run_id = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        wanted = settings_for(choose_preset(self._known_presets(), preset), self.settings)
+        wanted = self.presets.settings_for(preset)
         async with AsyncExitStack() as stack:
             writer = stack.enter_context(RecordingWriter(options.recording)) if options.recording else None
             await stack.enter_async_context(self._under(wanted))
@@ -348,28 +201,6 @@ class Engine:
                     writer.write(self.current(server))
                 stack.enter_context(self._sink(writer.write))
             await self._measure(plan, run_id, options)
-
-    def history(self) -> tuple[RunSummary, ...]:
-        """All kept runs, newest first. Raises TfServeError."""
-        return self._history.runs()
-
-    def kept_run(self, reference: str) -> RunRecord:
-        """A kept run by id, unique beginning of an id, baseline's name or ``last``. Raises TfServeError."""
-        return self._history.run(reference)
-
-    def delete_run(self, reference: str) -> str:
-        """Forget a kept run; returns its id. Raises TfServeError."""
-        return self._history.delete(reference)
-
-    def name_baseline(self, name: str, reference: str) -> str:
-        """Call a kept run ``name`` from now on; returns its id. Raises TfServeError."""
-        return self._history.name_baseline(name, reference)
-
-    def compare_runs(self, a: str, b: str) -> tuple[Table, ...]:
-        """What differs between two kept runs, then how each cell changed from ``a`` to ``b``. Raises TfServeError."""
-        from serving_ctl.results.compare import comparison_tables
-
-        return comparison_tables(self._history.compare(a, b))
 
     @property
     def steering(self) -> Steering | None:
@@ -392,10 +223,6 @@ class Engine:
             self._fleet = Fleet(self.settings, self._emit)
         return self._fleet
 
-    @property
-    def _history(self) -> History:
-        return History(self._tell_history)
-
     def _tell_history(self, text: str) -> None:
         self._emit(LogLine(server=HISTORY, text=text))
 
@@ -415,10 +242,6 @@ class Engine:
             raise ConfigError(f"{server} is not running; start it with `tfserve-tui up {server}`.")
         headers = external_headers(self.settings, server, state.runtime)
         return ModelClient(state.url, self.settings.model.name, headers=headers)
-
-    def _known_presets(self) -> dict[str, Preset]:
-        """Those of the files, and over them what was changed in this session."""
-        return own_keys({**load_presets(), **self._drafts})
 
     def _probe(self, model: ServedModel) -> bytes:
         return ModelFolder(self.settings.model).probe(model, self.settings.bench.seed)
@@ -442,7 +265,7 @@ class Engine:
                 await self.start(server)
             self._started_here -= set(ran) - started_here
 
-    async def _take(self, settings: Settings, changed: Sequence[str]) -> None:
+    async def _take(self, settings: Settings, changed: Sequence[str] = ()) -> None:
         """From now on ``settings``; the servers that they change are stopped, the others found again."""
         if settings == self.settings:
             return
