@@ -41,6 +41,8 @@ async def calibrate(spec: LoadSpec, *, processes: int = 1, seconds: float = 0.5)
                 spec,
                 rate_rps=_highest_rate(spec),
                 url=f"http://127.0.0.1:{port}{path}",
+                also=(),
+                movable=False,
                 stop=StopRule(seconds=seconds, requests=5, max_seconds=10 * seconds),
                 warmup=Warmup(seconds=seconds / 5),
                 burst=False,

@@ -46,12 +46,23 @@ class Rule(Protocol):
         """True when nothing more will be handed out."""
 
 
+class Destination:
+    """Where clients connect to: ``host`` is the numeric address of ``target``, ``memory`` the heads sent from there."""
+
+    __slots__ = ("host", "memory", "target")
+
+    def __init__(self, target: Target, host: str, memory: HeadMemory) -> None:
+        self.target, self.host, self.memory = target, host, memory
+
+
 class Core:
     """What the clients of one load process share. ``rule``, ``recorder`` and ``parked`` change with the phase."""
 
-    def __init__(self, target: Target, address: str, memory: HeadMemory, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.loop = asyncio.get_running_loop()
-        self.target, self.address, self.memory, self.tls = target, address, memory, tls
+        self.tls = tls
+        self.memories: list[HeadMemory] = []
+        self.new_client: Callable[[], Client]
         self.rule: Rule
         self.recorder: Recorder
         self.parked: Callable[[Client], None]
@@ -84,12 +95,16 @@ class Core:
     def want_samples(self, number: int) -> None:
         """Keep the bodies of the next ``number`` good answers."""
         self.wanted_samples = number
-        self.memory.recognise(number == 0)
+        self._recognise(number == 0)
 
     def take_sample(self, body: bytes) -> None:
         """Keep a body; with the last one, answers are recognised unread again."""
         self.samples.append(body)
-        self.memory.recognise(len(self.samples) >= self.wanted_samples)
+        self._recognise(len(self.samples) >= self.wanted_samples)
+
+    def _recognise(self, allowed: bool) -> None:
+        for memory in self.memories:
+            memory.recognise(allowed)
 
     def release_connect(self) -> None:
         """A connect has ended: the next waiting client may start its own."""
@@ -115,7 +130,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.memory = client.core.memory
+        self.memory = client.to.memory
         self.start_ns = 0
         self.transport: asyncio.Transport
         self._core = client.core
@@ -220,10 +235,11 @@ class Client:
         "core",
         "intended_ns",
         "since_ns",
+        "to",
     )
 
-    def __init__(self, core: Core) -> None:
-        self.core = core
+    def __init__(self, core: Core, to: Destination) -> None:
+        self.core, self.to = core, to
         self.connect_ns = 0
         """The connect time that the request in flight has to answer for (R2)."""
         self.intended_ns = 0
@@ -280,11 +296,11 @@ class Client:
 
     async def _open(self) -> None:
         self._opening = connection = Connection(self)
-        core = self.core
-        name = core.target.host if core.tls else None
+        core, to = self.core, self.to
+        name = to.target.host if core.tls else None
         try:
             await core.loop.create_connection(
-                lambda: connection, core.address, core.target.port, ssl=core.tls, server_hostname=name
+                lambda: connection, to.host, to.target.port, ssl=core.tls, server_hostname=name
             )
         except OSError as error:
             began, self.since_ns = self.since_ns, 0
@@ -313,9 +329,8 @@ class Client:
             self.drop()
         if not head.ok:
             kind = _http_fault(head.status)
-            recorder.error(
-                kind, f"HTTP {head.status}: {body.decode('utf-8', 'replace')}", end_ns - start_ns + connect_ns
-            )
+            text = body.decode("utf-8", "replace")
+            self.count_error(kind, f"HTTP {head.status}: {text}", end_ns - start_ns + connect_ns)
         else:
             recorder.detailed(end_ns - start_ns, connect_ns, end_ns - self.intended_ns)
             self._rest_s = _FIRST_REST_S
@@ -328,7 +343,7 @@ class Client:
 
     def failed(self, kind: Fault, example: str, since_ns: int) -> None:
         """The request has no answer: count it, drop the connection, rest, go on."""
-        self.core.recorder.error(kind, example, perf_counter_ns() - since_ns + self.connect_ns)
+        self.count_error(kind, example, perf_counter_ns() - since_ns + self.connect_ns)
         self.drop()
         if self.core.rule.is_over(perf_counter_ns()):
             self.core.parked(self)
@@ -336,6 +351,10 @@ class Client:
         self.core.rests += 1
         self._resting = self.core.loop.call_later(self._rest_s, self.go)
         self._rest_s = min(self._rest_s * 2, _LONGEST_REST_S)
+
+    def count_error(self, kind: Fault, example: str, spent_ns: int) -> None:
+        """Record a failure."""
+        self.core.recorder.error(kind, example, spent_ns)
 
     def lost(self, connection: Connection) -> None:
         """An idle connection was closed by the server: the next request opens a new one."""

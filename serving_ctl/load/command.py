@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 from serving_ctl.errors import ConfigError, LoadError
+from serving_ctl.load.balance import names
 from serving_ctl.load.calibrate import Calibration
 from serving_ctl.load.wire import parse_url, read_bodies
 from serving_ctl.load.work import LoadResult, LoadSpec, Stage, StopRule
@@ -18,6 +21,7 @@ _QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 def load_spec(
     url: str,
     *,
+    also: Iterable[str] = (),
     method: str | None = None,
     headers: Iterable[str] = (),
     body_file: Path | str | None = None,
@@ -29,8 +33,9 @@ def load_spec(
     stages: Iterable[str] = (),
     gzip: bool = False,
 ) -> LoadSpec:
-    """The spec of one command: ``headers`` are ``NAME: VALUE`` texts, ``stages`` are ``SECONDS:TARGET`` texts, a body
-    makes the method POST, 200 requests if nothing says when to stop. Raises ConfigError.
+    """The spec of one command: ``also`` are further URLs that share the load, ``headers`` are ``NAME: VALUE`` texts,
+    ``stages`` are ``SECONDS:TARGET`` texts, a body makes the method POST, 200 requests if nothing says when to stop.
+    Raises ConfigError.
     """
     if clients < 1:
         raise ConfigError(f"-c {clients}: at least 1 client is needed")
@@ -50,12 +55,13 @@ def load_spec(
         stop = StopRule(requests=0, seconds=seconds, max_seconds=seconds, floor_requests=0)
     bodies = str(Path(body_file).absolute()) if body_file is not None else None
     try:
-        parse_url(url)
+        names([parse_url(one) for one in (url, *also)])
         read_bodies(bodies)
     except LoadError as error:
         raise ConfigError(str(error)) from None
     return LoadSpec(
         url=url,
+        also=tuple(also),
         method=(method or ("GET" if body_file is None else "POST")).upper(),
         headers=tuple(_header(text) for text in headers),
         bodies_file=bodies,
@@ -77,6 +83,7 @@ def load_document(spec: LoadSpec, result: LoadResult, calibration: Calibration |
     shown["max"] = counts.max_us / 1e3 if counts.count else None
     return {
         "url": spec.url,
+        "addresses": result.addresses,
         "clients": spec.clients,
         "requests": result.requests,
         "errors": {kind: error.count for kind, error in result.errors.items()},
@@ -95,6 +102,7 @@ def load_document(spec: LoadSpec, result: LoadResult, calibration: Calibration |
         },
         "latency": "request" if result.response is None else "response",
         "flags": list(result.flags),
+        "origin": msgspec.to_builtins(result.origin),
     }
 
 

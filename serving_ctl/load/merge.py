@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from serving_ctl.events import Origin
 from serving_ctl.load.work import ClientFacts, ErrorKind, LoadResult, Tick, Timing, Window
 from serving_ctl.stats.latency import Counts, merge, shown_quantile_ms
 
@@ -70,9 +71,26 @@ def _merge(
         windows=windows,
         server_timing=_merge_timings(result.server_timing for result in results),
         workers=_add_up(result.workers for result in results),
+        addresses=_add_up(result.addresses for result in results),
         client=client,
         flags=tuple(sorted({flag for result in results for flag in result.flags})),
         samples=tuple(sample for result in results for sample in result.samples),
+        origin=_merge_origins([result.origin for result in results if result.origin is not None]),
+    )
+
+
+def _merge_origins(origins: Sequence[Origin]) -> Origin | None:
+    """The origin of successive runs: the most workers, and of all else what went least well."""
+    if not origins:
+        return None
+    skews = [origin.start_skew_ms for origin in origins if origin.start_skew_ms is not None]
+    return Origin(
+        workers=max(origin.workers for origin in origins),
+        hosts=max(origin.hosts for origin in origins),
+        lost=max(origin.lost for origin in origins),
+        start_skew_ms=max(skews, default=None),
+        clock_offset_ms=max((origin.clock_offset_ms for origin in origins), key=abs),
+        offset_error_ms=max(origin.offset_error_ms for origin in origins),
     )
 
 

@@ -101,7 +101,7 @@ class Phase:
         """Add clients, or let some leave as soon as they are idle; one always stays."""
         self.was_disturbed = True
         if change > 0:
-            newcomers = [Client(self._core) for _ in range(change)]
+            newcomers = [self._core.new_client() for _ in range(change)]
             self.clients += newcomers
             self._start(newcomers)
             return

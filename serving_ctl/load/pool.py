@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 import serving_ctl
 from serving_ctl.errors import LoadError
 from serving_ctl.load import limits
+from serving_ctl.load.balance import names
 from serving_ctl.load.merge import combine_results, combine_ticks, merge_results
+from serving_ctl.load.wire import parse_url
 from serving_ctl.load.work import Action, Command, Failed, LoadResult, LoadSpec, Ready, Stage, Tick
 
-__all__ = ["Control", "auto_processes", "merge_results", "module_environment", "run_load"]
+__all__ = ["Control", "Told", "auto_processes", "merge_results", "module_environment", "run_load", "split"]
 
 _LONGEST_LINE = 1 << 27
 _Message = Tick | LoadResult | Ready | Failed
@@ -27,12 +30,19 @@ class WorkerLost(LoadError):
     """A load process ended without a result."""
 
 
+class Told(Protocol):
+    """What carries out commands: a load process, or something that passes them on to one."""
+
+    def tell(self, message: Command, /) -> None:
+        """Carry out ``message``."""
+
+
 class Control:
-    """Steers a run while ``run_load`` is awaited; what is said before the processes stand is kept for them."""
+    """Steers one run while ``run_load`` is awaited; processes that begin later, or anew, are told all that was said."""
 
     def __init__(self) -> None:
-        self._workers: list[_Worker] = []
-        self._early: list[Command] = []
+        self._workers: Sequence[Told] = ()
+        self._said: list[Command] = []
 
     def pause(self) -> None:
         """Send nothing until ``resume``; the window's clock stands still."""
@@ -50,15 +60,22 @@ class Control:
         """Add ``change`` clients, or take some away when negative (at least one stays in each process)."""
         self._tell(Command(action=Action.CLIENTS, change=change))
 
-    def _attach(self, workers: list[_Worker]) -> None:
+    def redirect(self, urls: Sequence[str]) -> None:
+        """The addresses have changed; a load of one address follows when it is ``movable``."""
+        self._tell(Command(action=Action.REDIRECT, urls=tuple(urls)))
+
+    def attach(self, workers: Sequence[Told]) -> None:
+        """From now on steer ``workers``, which share the run; what was said before is told to them now."""
         self._workers = workers
-        early, self._early = self._early, []
-        for command in early:
-            self._tell(command)
+        for command in self._said:
+            self._pass_on(command)
 
     def _tell(self, command: Command) -> None:
+        self._said.append(command)
+        self._pass_on(command)
+
+    def _pass_on(self, command: Command) -> None:
         if not self._workers:
-            self._early.append(command)
             return
         sign = -1 if command.change < 0 else 1
         shares = _shares(abs(command.change), len(self._workers))
@@ -95,7 +112,7 @@ class _Worker:
         worker.tell(spec)
         return worker
 
-    def tell(self, message: LoadSpec | Command) -> None:
+    def tell(self, message: LoadSpec | Command, /) -> None:
         """Write one line to the process."""
         assert self._process.stdin is not None
         self._process.stdin.write(msgspec.json.encode(message) + b"\n")
@@ -134,7 +151,7 @@ async def run_load(
     ``on_warm`` is awaited between the warm-up and the first counted request (again in a retry).
     Cancelling the task ends the processes at once. Raises LoadError with a text for the user.
     """
-    shares = _split(spec, processes)
+    shares = split(spec, processes)
     limits.check_ports(spec.clients)
     control = control or Control()
     try:
@@ -167,12 +184,12 @@ async def _run(
         for share in shares:
             worker = await _Worker.start(share)
             workers.append(worker)
-        control._attach(workers)
+        control.attach(workers)
         stream = _Stream(workers, on_tick, on_warm)
         following = [asyncio.create_task(stream.follow(i)) for i in range(len(workers))]
         results = await asyncio.gather(*following)
     finally:
-        control._attach([])
+        control.attach(())
         for task in following:
             task.cancel()
         await asyncio.gather(*(worker.end() for worker in workers))
@@ -225,10 +242,10 @@ class _Stream:
         self._since.append(tick)
         if index == 0:
             since, self._since = self._since, []
-            self._on_tick(combine_ticks(list(self._latest.values()), since))
+            self._on_tick(combine_ticks([self._latest[i] for i in sorted(self._latest)], since))
 
 
-def _split(spec: LoadSpec, processes: int) -> list[LoadSpec]:
+def split(spec: LoadSpec, processes: int) -> list[LoadSpec]:
     """Each process's share: clients, counts and rate divided, bodies and seeds apart. Raises LoadError."""
     _check(spec)
     if not 1 <= processes <= spec.clients:
@@ -253,6 +270,8 @@ def _check(spec: LoadSpec) -> None:
         raise LoadError(f"arrivals {spec.arrivals!r} are unknown; use 'constant' or 'poisson'")
     if min(spec.timeout_s, spec.tick_s) <= 0:
         raise LoadError("timeout_s and tick_s must be above 0")
+    if spec.also:
+        names([parse_url(url) for url in (spec.url, *spec.also)])
 
 
 def _share(spec: LoadSpec, i: int, processes: int) -> LoadSpec:
@@ -261,11 +280,17 @@ def _share(spec: LoadSpec, i: int, processes: int) -> LoadSpec:
 
     clients = share(spec.clients)
     part = clients / spec.clients
+    # Each process goes on in the turn of the addresses where the one before ended.
+    urls = (spec.url, *spec.also)
+    turn = sum(_shares(spec.clients, processes)[:i]) % len(urls)
+    first, *also = urls[turn:] + urls[:turn]
     stop = msgspec.structs.replace(
         spec.stop, requests=share(spec.stop.requests), floor_requests=share(spec.stop.floor_requests)
     )
     return msgspec.structs.replace(
         spec,
+        url=first,
+        also=tuple(also),
         clients=clients,
         stop=stop,
         rate_rps=spec.rate_rps * part if spec.rate_rps is not None else None,

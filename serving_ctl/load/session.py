@@ -11,7 +11,7 @@ import itertools
 import resource
 import ssl
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter_ns
 
 import msgspec
@@ -19,7 +19,8 @@ import numpy as np
 
 from serving_ctl.load import wire
 from serving_ctl.load.answer import HeadMemory
-from serving_ctl.load.client import Client, Core
+from serving_ctl.load.balance import Address, Balance, names
+from serving_ctl.load.client import Client, Core, Destination
 from serving_ctl.load.open_phase import OpenPhase
 from serving_ctl.load.phase import Phase
 from serving_ctl.load.schedule import ClosedLoop, OpenLoop, WarmUpLoop, arrivals
@@ -40,12 +41,16 @@ class Session:
         bodies, headers = wire.read_bodies(spec.bodies_file), spec.headers
         if spec.gzip:
             bodies, headers = wire.compress(bodies), (*headers, ("Content-Encoding", "gzip"))
-        requests = wire.assemble(target, spec.method, headers, bodies)
+        self._bodies, self._headers = bodies, headers
+        self._requests = requests = wire.assemble(target, spec.method, headers, bodies)
         self._spec, self._emit, self._start = spec, emit, start
         self._next_request = itertools.islice(itertools.cycle(requests), spec.first_body % len(requests), None).__next__
-        tls = ssl.create_default_context() if target.tls else None
-        self._core = Core(target, wire.resolve(target), HeadMemory(spec.method), tls)
-        self._clients = [Client(self._core) for _ in range(spec.clients)]
+        self._core = Core(ssl.create_default_context() if target.tls else None)
+        self._balance: Balance | None = None
+        if spec.also or spec.movable:
+            self._balance = Balance(self._core, self._addresses((spec.url, *spec.also)))
+        self._core.new_client = self._balance.client if self._balance else self._only(target)
+        self._clients = [self._core.new_client() for _ in range(spec.clients)]
         self._phase: Phase | None = None
         self._first_ns: int | None = None
         self._skipped = self._paused = False
@@ -57,9 +62,10 @@ class Session:
         try:
             if self._spec.warmup is not None:
                 await self._warm_up(self._spec.warmup)
-            await self._start()
-            # A collection inside a window would be measured as latency (R6); objects alive by now are never garbage.
+            # A collection inside a window would be measured as latency (R6), and one now would delay the agreed start;
+            # objects alive by then are never garbage.
             gc.collect()
+            await self._start()
             gc.freeze()
             gc.disable()
             burst = await self._burst() if self._spec.burst else None
@@ -93,6 +99,34 @@ class Session:
         else:
             self._change += change
 
+    def redirect(self, urls: Sequence[str]) -> None:
+        """The addresses have changed: clients of one that is gone move on with their next request. Nothing happens in a
+        load that is not movable. Raises LoadError for a URL that cannot be used."""
+        if self._balance is not None and urls:
+            self._balance.use(self._addresses(urls))
+            phase = self._phase
+            self._balance.redirect({*self._clients, *(phase.clients if phase else ())})
+
+    def _only(self, target: wire.Target) -> Callable[[], Client]:
+        to = self._destination(target)
+        self._core.memories = [to.memory]
+        return lambda: Client(self._core, to)
+
+    def _destination(self, target: wire.Target) -> Destination:
+        return Destination(target, wire.resolve(target), HeadMemory(self._spec.method))
+
+    def _addresses(self, urls: Sequence[str]) -> list[Address]:
+        targets = [wire.parse_url(url) for url in urls]
+        known = {one.target: one for one in self._balance.addresses} if self._balance else {}
+        return [
+            known.get(target) or Address(self._destination(target), name, self._words(target))
+            for target, name in zip(targets, names(targets), strict=True)
+        ]
+
+    def _words(self, target: wire.Target) -> dict[bytes, bytes]:
+        own = wire.assemble(target, self._spec.method, self._headers, self._bodies)
+        return dict(zip(self._requests, own, strict=True))
+
     async def _run_phase(self, phase: Phase, clients: list[Client]) -> Phase:
         self._phase = phase
         if self._skipped:
@@ -106,8 +140,8 @@ class Session:
 
     async def _warm_up(self, warmup: Warmup) -> None:
         """Throw-away requests (R7), by enough clients at once to meet every worker of a server."""
-        number = max(min(self._spec.clients, warmup.clients), 2 * warmup.workers)
-        extra = [Client(self._core) for _ in range(number - self._spec.clients)]
+        number = max(min(self._spec.clients, max(warmup.clients, 1 + len(self._spec.also))), 2 * warmup.workers)
+        extra = [self._core.new_client() for _ in range(number - self._spec.clients)]
         rule = WarmUpLoop(warmup, self._next_request, perf_counter_ns(), lambda: len(self._core.recorder.workers))
         phase = Phase("warmup", self._core, rule, self._spec, self._emit)
         await self._run_phase(phase, self._clients[:number] + extra)
@@ -125,6 +159,8 @@ class Session:
     async def _window(self) -> Phase:
         self._change_number()
         self._core.want_samples(self._spec.samples)
+        if self._balance:
+            self._balance.count_anew()
         lag = asyncio.create_task(self._measure_lag())
         try:
             return await self._run_phase(self._window_phase(), self._clients)
@@ -137,7 +173,7 @@ class Session:
         for client in self._clients[number:]:
             client.halt()
         del self._clients[number:]
-        self._clients += [Client(self._core) for _ in range(number - len(self._clients))]
+        self._clients += [self._core.new_client() for _ in range(number - len(self._clients))]
 
     def _window_phase(self) -> Phase:
         spec = self._spec
@@ -181,6 +217,7 @@ class Session:
             windows=recorder.windows(),
             server_timing=recorder.server_timing,
             workers=recorder.workers,
+            addresses=self._balance.counts() if self._balance else {},
             client=client,
             flags=self._flags(window, client),
             samples=tuple(body.decode("utf-8", "replace") for body in self._core.samples),

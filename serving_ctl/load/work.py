@@ -10,6 +10,7 @@ import enum
 
 import msgspec
 
+from serving_ctl.events import Origin
 from serving_ctl.stats.latency import Counts
 from serving_ctl.stats.stability import is_stable
 
@@ -74,9 +75,14 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LoadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one load run does to one URL."""
+    """What one load run does to one URL, or to several that share the load."""
 
     url: str
+    also: tuple[str, ...] = ()
+    """Further addresses: clients take them in turn, and each stays with its own until that takes no connection. Scheme
+    and TLS are those of ``url``; hosts and paths may differ."""
+    movable: bool = False
+    """Addresses may change while it runs (``Control.redirect``), even when there is one at the start."""
     method: str = "POST"
     headers: tuple[tuple[str, str], ...] = ()
     bodies_file: str | None = None
@@ -135,6 +141,8 @@ class Fault(enum.StrEnum):
     OVER_RANGE = "over 120 s"
     UNFINISHED = "not finished"
     """Still in flight when the drain's grace was over (R5)."""
+    WORKER_LOST = "worker lost"
+    """Answered to a load process, or in flight at it, by its last tick: lost with it and in no other figure."""
 
 
 class ErrorKind(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,10 +206,14 @@ class LoadResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     windows: tuple[Window, ...] = ()
     server_timing: dict[str, Timing] = {}
     workers: dict[str, int] = {}
+    addresses: dict[str, int] = {}
+    """Several addresses: requests sent to each in the window, answered or not; empty for one address."""
     client: ClientFacts = ClientFacts()
     flags: tuple[str, ...] = ()
     """Of CLIENT-LIMITED, CLIENT-BOUND, INCOMPLETE-DRAIN, SKIPPED, WORKER-LOST."""
     samples: tuple[str, ...] = ()
+    origin: Origin | None = None
+    """Where the load came from, when several machines could share it."""
 
     @property
     def latency(self) -> Counts:
@@ -232,10 +244,13 @@ class Action(enum.StrEnum):
     RESUME = "resume"
     SKIP = "skip"
     CLIENTS = "clients"
+    REDIRECT = "redirect"
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line on a load process's stdin after the spec; ``change`` is the ± of ``Action.CLIENTS``."""
+    """One line on a load process's stdin after the spec; ``change`` is the ± of ``Action.CLIENTS``, ``urls`` are the
+    addresses of ``Action.REDIRECT``."""
 
     action: Action
     change: int = 0
+    urls: tuple[str, ...] = ()

@@ -75,6 +75,8 @@ async def _obey(lines: asyncio.StreamReader, session: Session, go: asyncio.Event
                 session.skip()
             case Action.CLIENTS:
                 session.change_clients(command.change)
+            case Action.REDIRECT:
+                session.redirect(command.urls)
     os._exit(1)
 
 

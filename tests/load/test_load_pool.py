@@ -98,6 +98,28 @@ def test_a_lost_process_is_marked_and_the_run_retried_once(serve: Serve) -> None
     assert result.requests > 0
 
 
+def test_what_was_said_to_a_lost_process_holds_in_the_retry(serve: Serve) -> None:
+    async def scenario() -> LoadResult:
+        async with running(spec_for(serve(), warmup=None)) as run:
+            run.control.pause()
+            run.control.change_clients(-3)
+            await run.fresh_tick(lambda tick: tick.in_flight == 0)
+            (first,) = children()
+            first.send_signal(signal.SIGKILL)
+            await run.until(lambda: any(child.pid != first.pid for child in children()))
+            retried = len(run.ticks)
+            await run.until(lambda: len(run.ticks) >= retried + 3)
+            assert {tick.requests for tick in run.ticks[retried:]} == {0}
+            run.control.resume()
+            await run.fresh_tick(lambda tick: tick.requests > 0 and tick.in_flight == 1)
+            run.control.skip()
+            return await run.task
+
+    result = asyncio.run(scenario())
+    assert set(result.flags) >= {"WORKER-LOST", "SKIPPED"}
+    assert result.client.connects == 1
+
+
 def test_a_process_lost_twice_ends_the_run(serve: Serve) -> None:
     async def scenario() -> None:
         async with running(spec_for(serve())) as run:
@@ -244,7 +266,7 @@ def test_load_processes_end_with_their_parent(serve: Serve) -> None:
 
 def test_shares_add_up() -> None:
     spec = LoadSpec(url="http://x/", clients=10, stop=StopRule(requests=31), rate_rps=100.0, samples=2)
-    shares = pool._split(spec, 3)
+    shares = pool.split(spec, 3)
     assert [share.clients for share in shares] == [4, 3, 3]
     assert sum(share.stop.requests for share in shares) == 31
     assert sum(share.stop.floor_requests for share in shares) == 5
