@@ -1,4 +1,4 @@
-"""An image that stands in for tensorflow/serving, made without a registry: a tar of this machine's Python and sh.
+"""An image that stands in for tensorflow/serving, made without a registry: a tar of this machine's Python and shells.
 
 It has the real image's entry point, paths and variables; its tensorflow_model_server is servers/standin_server.py.
 """
@@ -54,12 +54,14 @@ def archive() -> bytes:
     """The image's root as a tar."""
     python = Path(sys.executable).resolve()
     shell = Path(shutil.which("sh") or "/bin/sh").resolve()
+    bash = Path(shutil.which("bash") or "/bin/bash").resolve()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as root:
         modules = _modules(python)
         compiled = [module for module in modules if module.suffix == ".so"]
-        for path in {python, shell}.union(*map(_libraries, (python, shell, *compiled))):
+        for path in {python, shell}.union(*map(_libraries, (python, shell, bash, *compiled))):
             _add(root, path.resolve(), str(path))
+        _add(root, bash, "/bin/bash")
         for module in modules:
             _add(root, module, str(module))
         if shell != Path("/bin/sh"):

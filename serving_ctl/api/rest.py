@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 import httpx
 import msgspec
 
-from serving_ctl.config import TF_SERVING, Settings
+from serving_ctl.config import Settings
 from serving_ctl.errors import ConfigError, ServerAnswerError
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
@@ -34,8 +35,7 @@ def external_headers(settings: Settings, server: str, runtime: str) -> dict[str,
     """
     if runtime != "external":
         return {}
-    table = settings.tf_serving if server == TF_SERVING else settings.flask
-    return {name: _header_value(server, name, value) for name, value in table.headers.items()}
+    return {name: _header_value(server, name, value) for name, value in settings.server(server).headers.items()}
 
 
 def _header_value(server: str, name: str, value: str) -> str:
@@ -83,7 +83,7 @@ class ModelClient:
     @property
     def predict_url(self) -> str:
         """``…/v1/models/NAME:predict``."""
-        return f"{self.model_url}:predict"
+        return predict_url(self.base_url, self.model)
 
     async def status(self) -> tuple[ModelVersion, ...]:
         """States of all versions, newest first. Raises ServerAnswerError."""
@@ -132,6 +132,21 @@ class ModelClient:
         if not isinstance(document, dict):
             raise ServerAnswerError(f"{url}: the answer is no JSON object: {_snippet(answer.text)}")
         return document
+
+
+def predict_url(base_url: str, model: str) -> str:
+    """``…/v1/models/NAME:predict`` of the server at ``base_url``."""
+    return f"{base_url}/v1/models/{model}:predict"
+
+
+@asynccontextmanager
+async def model_clients(
+    urls: Sequence[str], model: str, *, timeout_s: float = CONTROL_TIMEOUT_S, headers: Mapping[str, str]
+) -> AsyncIterator[tuple[ModelClient, ...]]:
+    """One client for each address of a server."""
+    async with AsyncExitStack() as stack:
+        made = [ModelClient(url, model, timeout_s=timeout_s, headers=headers) for url in urls]
+        yield tuple([await stack.enter_async_context(client) for client in made])
 
 
 def _snippet(text: str, width: int = 160) -> str:

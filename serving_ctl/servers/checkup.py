@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -27,6 +28,7 @@ from serving_ctl.servers.docker import Engine, EngineError
 from serving_ctl.servers.ports import require_free
 from serving_ctl.servers.spec import model_folder
 from serving_ctl.servers.state import ALIVE
+from serving_ctl.servers.swarm_engine import OPEN_PORTS, require_swarm
 
 SPARE_FILES = 256  # R13: descriptors beside the connections of a load worker
 LOW_DISK_BYTES = 500_000_000
@@ -49,6 +51,7 @@ async def examine(
     """Look at everything a start needs; ``clients`` and ``batch`` are the largest numbers of the presets."""
     return (
         await _docker(settings, engine),
+        *(await _swarm(settings, engine)),
         *(await _flags(settings, engine, folder, batch)),
         _native(settings),
         _local(),
@@ -78,6 +81,20 @@ async def _docker(settings: Settings, engine: Engine) -> Finding:
             key="docker", mark="warn", text=f"{engine_text}, without {image}", fix=f"docker pull {image}, or --pull"
         )
     return Finding(key="docker", mark="ok", text=f"{engine_text}, {image} ({digest})")
+
+
+async def _swarm(settings: Settings, engine: Engine) -> tuple[Finding, ...]:
+    """Nothing unless tf-serving is to run as a Swarm service."""
+    serving = settings.tf_serving
+    if serving.runtime != "swarm":
+        return ()
+    try:
+        await require_swarm(engine, mesh=serving.publish == "mesh")
+    except ServerStartError as error:
+        return (Finding(key="swarm", mark="fail", text=str(error)),)
+    way = "through the routing mesh" if serving.publish == "mesh" else "each task on a port of its own"
+    text = f"this engine is a Swarm manager; {way}. {OPEN_PORTS}"
+    return (Finding(key="swarm", mark="warn", text=text, fix="let a firewall decide who reaches the ports"),)
 
 
 async def _flags(settings: Settings, engine: Engine, folder: Path, batch: int) -> tuple[Finding, ...]:
@@ -140,9 +157,18 @@ def _config_text(name: str) -> str:
 
 def _port(settings: Settings, current: ServerChanged) -> Finding:
     table = settings.tf_serving if current.server == TF_SERVING else settings.flask
-    key = f"port {table.port}"
+    elsewhere = f"{current.server} address"
     if current.state in ALIVE:
-        return Finding(key=key, mark="ok", text=f"{current.server} listens here ({current.label})")
+        if current.runtime in {"external", "swarm"}:
+            text = f"{current.server} is at {', '.join(current.addresses) or current.url} ({current.label})"
+            return Finding(key=elsewhere, mark="ok", text=text)
+        port = urlsplit(current.url).port
+        return Finding(key=f"port {port}", mark="ok", text=f"{current.server} listens here ({current.label})")
+    if table.runtime == "external":
+        return Finding(key=elsewhere, mark="ok", text=f"{', '.join(table.urls)}, which somebody else runs")
+    if table.runtime == "swarm" and table.publish == "host":
+        return Finding(key=elsewhere, mark="ok", text="Swarm gives each task a port of its own")
+    key = f"port {table.port}"
     try:
         require_free(current.server, table.port)
     except ServerStartError as error:

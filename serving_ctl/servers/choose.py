@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving_ctl.config import TF_SERVING, Settings
+from serving_ctl.config import FLASK, TF_SERVING, Settings
 from serving_ctl.errors import ConfigError, ServerStartError
 from serving_ctl.servers.chosen_flags import check_flags, flag_files, flags_in_force
 from serving_ctl.servers.configs import write_effective
@@ -23,9 +23,13 @@ from serving_ctl.servers.record import Record, StateFiles
 from serving_ctl.servers.remote import reach
 from serving_ctl.servers.running import Running
 from serving_ctl.servers.spec import embedded_spec, gunicorn_spec, model_folder, native_spec
+from serving_ctl.servers.swarm import SwarmService
+from serving_ctl.servers.swarm_engine import require_swarm
+from serving_ctl.servers.swarm_spec import ServiceSpec, service_spec
 from serving_ctl.servers.workers import GunicornServer
 
-RUNTIMES = {"auto", "docker", "native", "embedded", "external", "gunicorn"}
+RUNTIMES = {"auto", "docker", "native", "embedded", "external", "swarm", "gunicorn"}
+IN_CONTAINERS = {"docker", "swarm"}
 ANSWER_LIMIT_S = 15.0
 Say = Callable[[str], None]
 
@@ -40,12 +44,12 @@ class Choice:
 
 def runtime_wanted(settings: Settings, server: str, runtime: str | None) -> str:
     """The runtime asked for, by argument or settings; raises ConfigError for one that ``server`` does not have."""
-    table = settings.tf_serving if server == TF_SERVING else settings.flask
-    own = RUNTIMES - {"gunicorn"} if server == TF_SERVING else {"gunicorn", "external"}
+    table = settings.server(server)
+    own = {TF_SERVING: RUNTIMES - {"gunicorn"}, FLASK: {"gunicorn", "external"}}.get(server, {"external"})
     if runtime is not None and runtime not in own:
         raise ConfigError(f"{server} has no runtime {runtime!r}; it has: {', '.join(sorted(own))}.")
     wanted = runtime or table.runtime
-    if wanted == "external" and not table.url:
+    if wanted == "external" and not table.urls:
         raise ConfigError(f'[{server}] runtime = "external" needs url = "http://…".')
     return wanted
 
@@ -79,11 +83,11 @@ async def launch(
     model = model_folder(files.server, settings)
     if runtime == "gunicorn":
         return GunicornServer.start(files, gunicorn_spec(settings, files, model))
+    if runtime == "swarm":
+        return await SwarmService.deploy(engine, files, await ready_for_swarm(settings, files, engine, pull, say))
     if runtime == "docker":
         await _have_image(settings.tf_serving.image, engine, pull=pull, say=say)
-    if flags_in_force(settings.tf_serving):
-        check_flags(settings.tf_serving, await own_flags(settings, engine, runtime, files.folder))
-    prepare(settings, files, model, runtime)
+    await _prepare_checked(settings, files, engine, model, runtime)
     if runtime == "docker":
         way = reach(await engine.host(), settings.tf_serving)
         return await ServerContainer.start(engine, files, container_spec(settings, files, model, way))
@@ -94,9 +98,26 @@ async def launch(
     return ServerProcess.start(files, embedded_spec(settings, files, model))
 
 
+async def ready_for_swarm(settings: Settings, files: StateFiles, engine: Engine, pull: bool, say: Say) -> ServiceSpec:
+    """The service to deploy or update to, with its image and effective config there. Raises as ``launch`` does."""
+    await require_swarm(engine, mesh=settings.tf_serving.publish == "mesh")
+    model = model_folder(files.server, settings)
+    spec = service_spec(settings, files, model, await engine.host())
+    await _have_image(settings.tf_serving.image, engine, pull=pull, say=say)
+    await _prepare_checked(settings, files, engine, model, "swarm")
+    return spec
+
+
+async def _prepare_checked(settings: Settings, files: StateFiles, engine: Engine, model: Path, runtime: str) -> None:
+    """As ``prepare``, when the server takes the flags. Raises ConfigError."""
+    if flags_in_force(settings.tf_serving):
+        check_flags(settings.tf_serving, await own_flags(settings, engine, runtime, files.folder))
+    prepare(settings, files, model, runtime)
+
+
 def prepare(settings: Settings, files: StateFiles, model: Path, runtime: str) -> None:
     """Write the effective config folder of a start as ``runtime``; raises ConfigError."""
-    base_path = f"{MODELS_MOUNT}/{settings.model.name}" if runtime == "docker" else str(model)
+    base_path = f"{MODELS_MOUNT}/{settings.model.name}" if runtime in IN_CONTAINERS else str(model)
     write_effective(files.config, settings.model.name, base_path, flag_files(settings.tf_serving))
 
 
@@ -106,7 +127,7 @@ async def own_flags(settings: Settings, engine: Engine, runtime: str, folder: Pa
     Raises ServerStartError.
     """
     text = ""
-    if runtime == "docker":
+    if runtime in IN_CONTAINERS:
         text = await engine.call(lambda client: image_help(client, settings.tf_serving.image, folder))
     elif runtime == "native":
         text = await _output(_find_binary(settings.tf_serving.binary), "--help")
@@ -116,7 +137,9 @@ async def own_flags(settings: Settings, engine: Engine, runtime: str, folder: Pa
 async def adopt(files: StateFiles, engine: Engine, record: Record) -> Running | None:
     """What still runs of ``record``, or None, with the record removed and left-overs gone."""
     found: Running | None
-    if record.container:
+    if record.service:
+        found = await SwarmService.adopt(engine, files, record)
+    elif record.container:
         found = await ServerContainer.adopt(engine, files, record)
     else:
         kind = GunicornServer if record.runtime == "gunicorn" else ServerProcess

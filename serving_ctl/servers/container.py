@@ -13,6 +13,7 @@ import msgspec
 
 from serving_ctl.config import TF_SERVING
 from serving_ctl.errors import ServerStartError
+from serving_ctl.servers.accept_queue import waiting
 from serving_ctl.servers.container_calls import (
     Statistics,
     count_processes,
@@ -140,6 +141,8 @@ class ServerContainer:
             cpu_percent=100 * (now.cpu_s - last.cpu_s) / seconds,
             memory_mb=now.memory / 1e6,
             processes=self._processes,
+            # a published port is docker-proxy's socket: what waits there is not the server's queue
+            waiting=None if self._published or self.record.tunnel else waiting(int(self.record.asked["port"])),
             received_mb_s=_rate(last.received, now.received, seconds),
             sent_mb_s=_rate(last.sent, now.sent, seconds),
         )
@@ -158,14 +161,7 @@ class ServerContainer:
         """A container outlives us by itself."""
 
     async def _call(self, work: Callable[[DockerClient], T]) -> T:
-        """``work`` on the engine that has the container; raises EngineError when Docker is another one now."""
-        here = await self._engine.host()
-        if here != self.record.engine:
-            raise EngineError(
-                f"Its container is on the Docker engine {self.record.engine or 'of this machine'}, and Docker here is"
-                f" {here or 'this machine’s'}; choose that DOCKER_HOST or context."
-            )
-        return await self._engine.call(work)
+        return await self._engine.call_on(self.record.engine, work)
 
     async def _port_accepts(self) -> bool:
         parts = urlsplit(self.record.url)

@@ -33,7 +33,7 @@ def create(client: DockerClient, spec: ContainerSpec) -> int:
     remove(client, spec.record.container, 0, None)
     if spec.volumes:
         remove_copies(client, spec.record.container)
-        _copy_folders(client, spec)
+        copy_folders(client, spec)
     published = (spec.reach.bind, None if spec.reach.tunnel else spec.port)
     network: dict[str, Any] = (
         {"network_mode": "host"} if spec.host_network else {"ports": {f"{REST_PORT}/tcp": published}}
@@ -65,7 +65,7 @@ def create(client: DockerClient, spec: ContainerSpec) -> int:
     return int((container.ports[f"{REST_PORT}/tcp"] or [])[0]["HostPort"])
 
 
-def _copy_folders(client: DockerClient, spec: ContainerSpec) -> None:
+def copy_folders(client: DockerClient, spec: ContainerSpec) -> None:
     """Fill the volumes, through a container of the same image that is never started."""
     from docker.types import Mount
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import os
 import shlex
 from dataclasses import dataclass
@@ -84,8 +85,9 @@ def container_spec(settings: Settings, files: StateFiles, model: Path, reach: Re
 
 
 def container_name(files: StateFiles) -> str:
-    """One name a state folder, so that two of them on one engine do not meet."""
-    return f"tfserve-tui-{files.server}-{hashlib.sha256(str(files.folder).encode()).hexdigest()[:8]}"
+    """One name a machine and state folder, so that two of them on one engine do not meet."""
+    place = f"{platform.node()}:{files.folder}"
+    return f"tfserve-tui-{files.server}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
 
 def volume_names(container: str) -> tuple[str, str]:

@@ -56,6 +56,16 @@ class Engine:
             await asyncio.wait({running})
             raise
 
+    async def call_on(self, host: str, work: Callable[[DockerClient], T]) -> T:
+        """``work``, if Docker is still the engine at ``host`` (empty: this machine's). Raises EngineError if not."""
+        here = await self.host()
+        if here != host:
+            raise EngineError(
+                f"Its container is on the Docker engine {host or 'of this machine'}, and Docker here is"
+                f" {here or 'this machine’s'}; choose that DOCKER_HOST or context."
+            )
+        return await self.call(work)
+
     async def has_image(self, image: str) -> bool:
         """Whether the engine has ``image``; raises EngineError when there is no engine."""
         return await self.image_digest(image) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serving_ctl.config import TF_SERVING, Settings
+from serving_ctl.config import Settings
 from serving_ctl.servers.record import Record
 from serving_ctl.servers.running import Ending, Usage
 from serving_ctl.servers.spec import asked
@@ -12,12 +12,13 @@ from serving_ctl.servers.spec import asked
 
 def external_record(settings: Settings, server: str) -> Record:
     """The record of the URL in the settings."""
-    table = settings.tf_serving if server == TF_SERVING else settings.flask
+    url, *also = settings.server(server).urls
     return Record(
         server=server,
         runtime="external",
-        label="external",
-        url=table.url.rstrip("/"),
+        label=f"external, {1 + len(also)} addresses" if also else "external",
+        url=url,
+        also=tuple(also),
         model="",
         asked=asked(settings, server, "external"),
     )

@@ -1,4 +1,4 @@
-"""The two servers as one: what the engine and both faces start, watch and stop servers through."""
+"""All servers as one: what the engine and both faces start, watch and stop servers through."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from serving_ctl.config import FLASK, TF_SERVING, Settings, state_dir
+from serving_ctl.config import TF_SERVING, Settings, state_dir
 from serving_ctl.events import Event, LogLine, ServerChanged, ServerSampled
 from serving_ctl.servers.checkup import Finding, examine
-from serving_ctl.servers.choose import choose_serving, own_flags, prepare
+from serving_ctl.servers.choose import IN_CONTAINERS, choose_serving, own_flags, prepare
 from serving_ctl.servers.chosen_flags import settable
 from serving_ctl.servers.container_spec import container_spec, docker_command
 from serving_ctl.servers.containers import ServingContainer, serving_containers, stop_container
@@ -18,23 +18,26 @@ from serving_ctl.servers.flags import Flag
 from serving_ctl.servers.readiness import Probe
 from serving_ctl.servers.record import StateFiles
 from serving_ctl.servers.remote import reach
+from serving_ctl.servers.serving import ServingSupervisor
 from serving_ctl.servers.spec import model_folder
 from serving_ctl.servers.state import AT_REST
 from serving_ctl.servers.supervisor import GRACE_S, Supervisor
+from serving_ctl.servers.swarm import SwarmService
+from serving_ctl.servers.swarm_tasks import Task
 from serving_ctl.servers.workers import GunicornServer, Worker
 
 
 class Fleet:
-    """Both servers. ``emit`` is called in the event loop, at every change."""
+    """Both servers and the endpoints. ``emit`` is called in the event loop, at every change."""
 
     def __init__(self, settings: Settings, emit: Callable[[Event], None]) -> None:
         self._settings = settings
         self._folder = state_dir().absolute()
         self._engine = Engine()
-        self._servers = {
-            name: Supervisor(settings, StateFiles(self._folder, name), self._engine, emit)
-            for name in (TF_SERVING, FLASK)
-        }
+        self._serving = ServingSupervisor(settings, StateFiles(self._folder, TF_SERVING), self._engine, emit)
+        self._servers: dict[str, Supervisor] = {
+            name: Supervisor(settings, StateFiles(self._folder, name), self._engine, emit) for name in settings.servers
+        } | {TF_SERVING: self._serving}
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -46,7 +49,7 @@ class Fleet:
         return self._servers[name].current
 
     async def adopt(self) -> None:
-        """Find what an earlier or another tfserve-tui left running; emits the state of both servers."""
+        """Find what an earlier or another tfserve-tui left running; emits the state of every server."""
         await asyncio.gather(*(server.adopt() for server in self._servers.values()))
 
     async def start(
@@ -81,7 +84,12 @@ class Fleet:
         pull: bool = False,
         timeout_s: float | None = None,
     ) -> ServerChanged:
-        """Stop and start ``name``, with the settings of now; raises as ``start`` does."""
+        """Stop and start ``name``, with the settings of now; raises as ``start`` does.
+
+        A Swarm service that stays one is updated in place, task after task; when that fails it runs on as it was.
+        """
+        if name == TF_SERVING and await self._serving.is_service_still(runtime):
+            return await self._serving.update_service(pull=pull, timeout_s=timeout_s, probe=probe)
         await self.stop(name)
         return await self.start(name, probe=probe, runtime=runtime, pull=pull, timeout_s=timeout_s)
 
@@ -95,16 +103,27 @@ class Fleet:
 
     async def workers(self, name: str) -> tuple[Worker, ...]:
         """gunicorn's workers, oldest first. Raises ServerAnswerError when ``name`` is no gunicorn of ours."""
-        return await self._servers[name].gunicorn(lambda server: server.workers())
+        return await self._servers[name].part(GunicornServer, lambda server: server.workers())
 
     async def change_workers(self, name: str, change: int) -> None:
         """Add (``change`` > 0) or remove workers; the new number stands in the label. Raises ServerAnswerError."""
         step = GunicornServer.add_workers if change > 0 else GunicornServer.remove_workers
-        await self._servers[name].gunicorn(lambda server: step(server, abs(change)))
+        await self._servers[name].part(GunicornServer, lambda server: step(server, abs(change)))
 
     async def replace_worker(self, name: str, pid: int) -> None:
         """End worker ``pid`` when it has answered; gunicorn starts another. Raises ServerAnswerError."""
-        await self._servers[name].gunicorn(lambda server: server.replace_worker(pid))
+        await self._servers[name].part(GunicornServer, lambda server: server.replace_worker(pid))
+
+    async def tasks(self) -> tuple[Task, ...]:
+        """The tasks of tf-serving's Swarm service. Raises ServerAnswerError when it runs as none, and EngineError."""
+        return await self._serving.part(SwarmService, lambda service: service.tasks())
+
+    async def scale(self, replicas: int, probe: Probe) -> ServerChanged:
+        """So many tasks of tf-serving's Swarm service; returns when each has predicted.
+
+        Raises ServerAnswerError when it runs as none, and ServerStartError; there are as many as before then.
+        """
+        return await self._serving.scale_service(replicas, probe)
 
     async def sample(self, name: str) -> ServerSampled | None:
         """CPU and memory since the last call; None at the first one, or when there is nothing to sample (R11)."""
@@ -117,7 +136,7 @@ class Fleet:
     def log_file(self, name: str) -> Path | None:
         """The file that ``name`` writes to; None when its log is the container's."""
         server = self._servers[name]
-        return server.files.log if server.files.log.exists() and server.current.runtime != "docker" else None
+        return server.files.log if server.files.log.exists() and server.current.runtime not in IN_CONTAINERS else None
 
     async def log_tail(self, name: str, lines: int) -> list[str]:
         """The last ``lines`` lines of its log, without ANSI codes; also of a server that ended."""
@@ -164,7 +183,7 @@ class Fleet:
 
         Raises ServerStartError when it is not there, does not serve the model, or tf-serving runs already.
         """
-        return await self._servers[TF_SERVING].adopt_container(container, probe)
+        return await self._serving.adopt_container(container, probe)
 
     async def close(self) -> None:
         """Let go of everything; the servers keep running."""

@@ -20,6 +20,7 @@ import msgspec
 import psutil
 
 from serving_ctl.errors import ServerStartError
+from serving_ctl.servers.accept_queue import waiting
 from serving_ctl.servers.ports import is_free, require_free
 from serving_ctl.servers.record import Record, StateFiles
 from serving_ctl.servers.running import Ending, Usage
@@ -135,7 +136,12 @@ class ServerProcess:
         since, self._seen, self._sampled_at = self._sampled_at, seen, now
         if since is None or not seen or now <= since:
             return None
-        return Usage(cpu_percent=100 * used / (now - since), memory_mb=memory / 1e6, processes=len(seen))
+        return Usage(
+            cpu_percent=100 * used / (now - since),
+            memory_mb=memory / 1e6,
+            processes=len(seen),
+            waiting=waiting(int(self.record.asked["port"])),
+        )
 
     async def used(self) -> tuple[float, float] | None:
         """CPU seconds so far and memory in MB of the process and its descendants."""

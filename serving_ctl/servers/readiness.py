@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from serving_ctl.api.metadata import ServedModel, parse_metadata
@@ -40,14 +40,14 @@ class Proof:
 
 async def wait_until_ready(
     running: Running,
-    client: ModelClient,
+    clients: Sequence[ModelClient],
     probe: Probe,
     *,
     limit_s: float,
     predict_timeout_s: float,
     say: Callable[[str], None],
 ) -> Proof:
-    """Return when ``running``, asked by ``client``, answered a predict; ``say`` hears what is awaited.
+    """Return when ``running`` answered a predict of each of ``clients``; ``say`` hears what is awaited.
 
     Raises ServerStartError when it ended, failed to load, cannot predict, or took longer than ``limit_s``.
     """
@@ -55,9 +55,9 @@ async def wait_until_ready(
     last = _LastAnswer()
     try:
         async with asyncio.timeout(limit_s):
-            await _until_available(running, client, last, say)
+            await _until_available(running, clients, last, say)
             say("first prediction")
-            return await prove(client, probe, predict_timeout_s)
+            return await prove(clients, probe, predict_timeout_s)
     except TimeoutError:
         text = explain_timeout(server, limit_s, await _log(running), last.text)
         raise ServerStartError(text) from None
@@ -68,21 +68,27 @@ async def wait_until_ready(
         raise ServerStartError(f"{server} is up but cannot predict: {known or error}") from None
 
 
-async def prove(client: ModelClient, probe: Probe, timeout_s: float) -> Proof:
-    """One real predict. Raises ServerAnswerError when the server or its model is to blame for the answer."""
-    served = parse_metadata(await client.metadata())
+async def prove(clients: Sequence[ModelClient], probe: Probe, timeout_s: float) -> Proof:
+    """One real predict of each client; the first one's counts as cold.
+
+    Raises ServerAnswerError when the server or its model is to blame for an answer.
+    """
+    served = parse_metadata(await clients[0].metadata())
     try:
         body = probe(served)
     except ConfigError as error:
         return Proof(None, f"ready, predict not proven: {error}")
-    began = time.perf_counter_ns()
-    try:
-        await client.predict(body, timeout_s=timeout_s)
-    except ServerAnswerError as error:
-        if not _blames_body(str(error)):
-            raise
-        return Proof(None, f"ready, predict not proven: {error}")
-    return Proof((time.perf_counter_ns() - began) / 1e6)
+    took_ms = []
+    for client in clients:
+        began = time.perf_counter_ns()
+        try:
+            await client.predict(body, timeout_s=timeout_s)
+        except ServerAnswerError as error:
+            if not _blames_body(str(error)):
+                raise
+            return Proof(None, f"ready, predict not proven: {error}")
+        took_ms.append((time.perf_counter_ns() - began) / 1e6)
+    return Proof(took_ms[0])
 
 
 @dataclass
@@ -91,22 +97,25 @@ class _LastAnswer:
 
 
 async def _until_available(
-    running: Running, client: ModelClient, last: _LastAnswer, say: Callable[[str], None]
+    running: Running, clients: Sequence[ModelClient], last: _LastAnswer, say: Callable[[str], None]
 ) -> None:
+    """Return when each address says AVAILABLE."""
     server, looked_at = running.record.server, 0.0
     while True:
         if ending := await running.ended():
             raise ServerStartError(explain_end(server, ending, await _log(running)))
         try:
-            versions = await client.status()
+            missing = [(client, text) for client in clients if (text := await _not_available(client))]
         except ServerAnswerError as error:
             last.text = str(error)
         else:
-            if any(version.state == "AVAILABLE" for version in versions):
+            if not missing:
                 if not await running.owns_port():
                     raise port_taken(server, int(running.record.asked["port"]))
                 return
-            last.text = ", ".join(f"version {one.version} {one.state} {one.error}".strip() for one in versions)
+            client, last.text = missing[0]
+            if len(clients) > 1:
+                last.text = f"{len(missing)} of {len(clients)} wait: {client.base_url}: {last.text}"
             say(last.text)
         if time.monotonic() - looked_at >= LOG_EVERY_S:
             looked_at = time.monotonic()
@@ -114,6 +123,14 @@ async def _until_available(
             if known and known.hopeless:
                 raise ServerStartError(await _hopeless(running, known))
         await asyncio.sleep(POLL_S)
+
+
+async def _not_available(client: ModelClient) -> str:
+    """What it says of its versions when none is AVAILABLE, else nothing. Raises ServerAnswerError."""
+    versions = await client.status()
+    if any(version.state == "AVAILABLE" for version in versions):
+        return ""
+    return ", ".join(f"version {one.version} {one.state} {one.error}".strip() for one in versions) or "no version yet"
 
 
 async def _hopeless(running: Running, known: Diagnosis) -> str:

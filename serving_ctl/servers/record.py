@@ -29,6 +29,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     runtime: str
     label: str
     url: str
+    also: tuple[str, ...] = ()
+    """Further addresses that share the load with ``url``."""
     version: str = "?"
     model: str
     """Base folder of the model, absolute; empty for an external server."""
@@ -40,6 +42,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """psutil's create_time of ``pid``, seconds since the epoch: tells a process from a later one with its number."""
     container: str = ""
     """Container name; empty for a process."""
+    service: str = ""
+    """Name of the Swarm service; empty for anything else."""
+    address: str = ""
+    """Where the ports of a Swarm service's tasks are reached on the engine's own node."""
     engine: str = ""
     """URL of the Docker engine it is on; empty for this machine's."""
     tunnel: tuple[str, ...] = ()
@@ -48,9 +54,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     cold_ms: float | None = None
     ready: bool = False
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All its addresses."""
+        return (self.url, *self.also)
+
     def is_same(self, other: Record) -> bool:
         """Whether both are of one start, whatever became known of it later."""
-        mine, theirs = ((one.pid, one.created, one.container, one.started_at) for one in (self, other))
+        mine, theirs = ((one.pid, one.created, one.container, one.service, one.started_at) for one in (self, other))
         return mine == theirs
 
     def facts(self) -> dict[str, object]:
@@ -59,6 +70,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
             "runtime": self.runtime,
             "label": self.label,
             "url": self.url,
+            "addresses": self.urls if self.also else (),
             "version": self.version,
             "started_at": self.started_at,
             "cold_ms": self.cold_ms,

@@ -26,6 +26,8 @@ class Usage:
     cpu_percent: float
     memory_mb: float
     processes: int
+    waiting: int | None = None
+    """Connections the kernel has taken and the server has not; None where that cannot be seen."""
     received_mb_s: float | None = None
     """Through its networks; known for a container that is not on the host's."""
     sent_mb_s: float | None = None

@@ -90,10 +90,10 @@ def shared_environment(settings: Settings) -> dict[str, str]:
 
 def asked(settings: Settings, server: str, runtime: str) -> dict[str, str]:
     """The settings that change what a server is or measures, in the words of the settings file."""
-    table = settings.tf_serving if server == TF_SERVING else settings.flask
-    values: dict[str, object] = {"model name": settings.model.name, "runtime": runtime}
+    values: dict[str, object] = {"model name": settings.model_name(server), "runtime": runtime}
     if runtime == "external":
-        return _texts(values | {"url": table.url})
+        return _texts(values | {"url": " ".join(settings.server(server).urls)})
+    table = settings.tf_serving if server == TF_SERVING else settings.flask
     values |= {
         "model path": Path(settings.model.path).expanduser().absolute(),
         "port": table.port,
@@ -107,8 +107,11 @@ def asked(settings: Settings, server: str, runtime: str) -> dict[str, str]:
     else:
         values |= {"workers": settings.flask.workers, "worker-class": settings.flask.worker_class}
         values |= {"threads": settings.flask.threads, "timeout-s": settings.flask.timeout_s}
+    serving = settings.tf_serving
+    if runtime == "swarm":
+        values |= {"image": serving.image, "publish": serving.publish, "replicas": serving.replicas}
+        values |= {"memory": serving.memory or "no limit"}
     if runtime == "docker":
-        serving = settings.tf_serving
         values |= {"image": serving.image, "network": serving.network}
         values |= {"memory": serving.memory or "no limit", "cpuset": serving.cpuset or "all cores"}
     return _texts(values)

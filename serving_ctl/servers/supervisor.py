@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 import msgspec
 
-from serving_ctl.api.rest import CONTROL_TIMEOUT_S, ModelClient, external_headers
-from serving_ctl.config import FLASK, TF_SERVING, Settings
+from serving_ctl.api.rest import CONTROL_TIMEOUT_S, ModelClient, external_headers, model_clients
+from serving_ctl.config import TF_SERVING, Settings
 from serving_ctl.errors import ServerAnswerError, ServerStartError, TfServeError
 from serving_ctl.events import Event, ServerChanged, ServerSampled, ServerState
 from serving_ctl.servers.choose import Choice, adopt, choose_serving, launch, runtime_wanted
-from serving_ctl.servers.container import ServerContainer
-from serving_ctl.servers.containers import stranger_record
 from serving_ctl.servers.docker import Engine, EngineError
 from serving_ctl.servers.doctor import diagnose_log, explain_end
 from serving_ctl.servers.process import read_tail
@@ -27,15 +27,18 @@ from serving_ctl.servers.record import Record, StateFiles
 from serving_ctl.servers.running import Ending, Running
 from serving_ctl.servers.spec import asked
 from serving_ctl.servers.state import ALIVE, AT_REST, check_move
+from serving_ctl.servers.swarm import SwarmService
 from serving_ctl.servers.workers import GunicornServer
 
 T = TypeVar("T")
+Kind = TypeVar("Kind", GunicornServer, SwarmService)
+PARTS = {GunicornServer: "gunicorn", SwarmService: "Swarm service"}
 GRACE_S = 5.0
 ABANDON_GRACE_S = 0.5  # a start that failed or was cancelled has nothing to finish
 FOLLOW_S = 0.3
 FOLLOW_LINES = 1000
 ADOPT_TIMEOUT_S = 2.0
-EXTERNAL_LIMIT_S = ADOPT_LIMIT_S = 10.0  # it should run already
+EXTERNAL_LIMIT_S = 10.0  # it should run already
 STOP_WAIT_S = 30.0  # for another tfserve-tui that starts or stops the same server
 
 
@@ -86,20 +89,6 @@ class Supervisor:
             if self.current is before:
                 self._emit(before)
 
-    async def adopt_container(self, name: str, probe: Probe) -> ServerChanged:
-        """Take the running container ``name`` as this server. Raises ServerStartError, and nothing is changed then."""
-        async with self._turn, self.files.locked(STOP_WAIT_S):
-            if await self._find():
-                raise ServerStartError(f"{self.server} already runs ({self.current.label}); stop it first.")
-            record = await stranger_record(self._engine, self._settings, name)
-            running = ServerContainer(self._engine, self.files, record)
-            proof = await self._wait_until_ready(running, probe, ADOPT_LIMIT_S, lambda text: None)
-            version = await running.version()
-            running.record = msgspec.structs.replace(record, version=version, detail=proof.detail, ready=True)
-            self.files.write(running.record)
-            self._running = running
-            return self._move(ServerState.READY, detail=proof.detail, record=running.record)
-
     async def check(self) -> ServerChanged:
         """Look, without HTTP, whether it still runs and is well; emits when that changed."""
         if self._turn.locked():
@@ -130,9 +119,12 @@ class Supervisor:
         if running is None or self.current.state not in ALIVE:
             return None
         try:
-            return await running.used()
+            used = await running.used()
         except EngineError:  # check() says so
             return None
+        if self._running is running and self.current.state in ALIVE:
+            self._move(self.current.state, detail=self.current.detail, record=running.record)
+        return used
 
     async def prove(self, probe: Probe) -> ServerChanged:
         """One real predict, outside measured windows: ready or degraded by its answer; emits when that changed."""
@@ -141,19 +133,19 @@ class Supervisor:
             if running is None or self.current.state not in ALIVE:
                 return self.current
             try:
-                async with self._client(running, CONTROL_TIMEOUT_S) as client:
-                    proof = await prove(client, probe, self._settings.bench.timeout_s)
+                async with self._clients(running, CONTROL_TIMEOUT_S) as clients:
+                    proof = await prove(clients, probe, self._settings.bench.timeout_s)
             except ServerAnswerError as error:
                 self._doubt = f"It runs but does not predict: {error}"
                 return self._move(ServerState.DEGRADED, detail=self._doubt)
             self._doubt = ""
             return self._move(ServerState.READY, detail=proof.detail or running.record.detail)
 
-    async def gunicorn(self, work: Callable[[GunicornServer], Awaitable[T]]) -> T:
-        """``work`` on the running gunicorn, and news of its label. Raises ServerAnswerError when it is none."""
+    async def part(self, kind: type[Kind], work: Callable[[Kind], Awaitable[T]]) -> T:
+        """``work`` on what runs, and news of its label. Raises ServerAnswerError when no ``kind`` of ours runs."""
         running = self._running
-        if not isinstance(running, GunicornServer) or self.current.state not in ALIVE:
-            raise ServerAnswerError(f"{self.server}: there is no gunicorn of ours running.")
+        if not isinstance(running, kind) or self.current.state not in ALIVE:
+            raise ServerAnswerError(f"{self.server}: there is no {PARTS[kind]} of ours running.")
         result = await work(running)
         self._move(self.current.state, detail=self.current.detail, record=running.record)
         return result
@@ -206,6 +198,10 @@ class Supervisor:
             raise ServerStartError(f"{self.server} cannot be started: {diagnose_log(str(error)) or error}") from error
         self._running = running
         self._move(ServerState.STARTING, detail="waiting for REST", record=running.record)
+        began = time.monotonic()
+        if isinstance(running, SwarmService):
+            await self._until_tasks_run(running, limit_s)
+            limit_s = max(1.0, limit_s - (time.monotonic() - began))
         proof = await self._wait_until_ready(running, probe, limit_s, self._say)
         detail = "; ".join(filter(None, (choice.why, proof.detail)))
         version = await running.version()
@@ -215,20 +211,32 @@ class Supervisor:
             self.files.write(running.record)
         return self._move(ServerState.READY, detail=detail, record=running.record)
 
+    async def _until_tasks_run(self, running: SwarmService, limit_s: float) -> None:
+        try:
+            async with asyncio.timeout(limit_s):
+                await running.until_all_run(self._say)
+        except TimeoutError:
+            raise ServerStartError(
+                f"{self.server} was not ready within {limit_s:g} s; {await running.trouble()}"
+            ) from None
+        self._move(ServerState.STARTING, detail="waiting for REST", record=running.record)
+
     async def _wait_until_ready(
         self, running: Running, probe: Probe, limit_s: float, say: Callable[[str], None]
     ) -> Proof:
         timeout_s = self._settings.bench.timeout_s
-        async with self._client(running, STATUS_TIMEOUT_S) as client:
-            return await wait_until_ready(running, client, probe, limit_s=limit_s, predict_timeout_s=timeout_s, say=say)
+        async with self._clients(running, STATUS_TIMEOUT_S) as clients:
+            return await wait_until_ready(
+                running, clients, probe, limit_s=limit_s, predict_timeout_s=timeout_s, say=say
+            )
 
-    def _client(self, running: Running, timeout_s: float) -> ModelClient:
+    def _clients(self, running: Running, timeout_s: float) -> AbstractAsyncContextManager[tuple[ModelClient, ...]]:
         record = running.record
         headers = external_headers(self._settings, self.server, record.runtime)
-        return ModelClient(record.url, self._settings.model.name, timeout_s=timeout_s, headers=headers)
+        return model_clients(record.urls, self._settings.model_name(self.server), timeout_s=timeout_s, headers=headers)
 
     async def _choose(self, wanted: str, *, pull: bool) -> Choice:
-        if self.server == FLASK:
+        if self.server != TF_SERVING:
             return Choice(wanted)
         return await choose_serving(self._settings, self._engine, wanted, pull=pull)
 
@@ -299,8 +307,9 @@ class Supervisor:
         if not running.record.ready:
             return "It was being started when tfserve-tui ended; restart it (r) or stop it (s)."
         try:
-            async with self._client(running, ADOPT_TIMEOUT_S) as client:
-                await client.status()
+            async with self._clients(running, ADOPT_TIMEOUT_S) as clients:
+                for client in clients:
+                    await client.status()
         except ServerAnswerError as error:
             return f"It runs but does not answer as it should: {error}"
         return ""
@@ -318,9 +327,11 @@ class Supervisor:
             return
         trouble = await running.trouble() or self._doubt
         if trouble:
-            self._move(ServerState.DEGRADED, detail=trouble)
+            self._move(ServerState.DEGRADED, detail=trouble, record=running.record)
         elif self.current.state is ServerState.DEGRADED:
-            self._move(ServerState.READY, detail=running.record.detail)
+            self._move(ServerState.READY, detail=running.record.detail, record=running.record)
+        else:
+            self._move(self.current.state, detail=self.current.detail, record=running.record)
 
     async def _bury(self, running: Running, ending: Ending) -> None:
         """It ended without our doing: by another tfserve-tui (then its record is gone), or by itself."""

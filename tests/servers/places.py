@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from serving_ctl.servers.spec import MARK_VARIABLE
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
 import standin_image  # noqa: E402
+from free_ports import free_port  # noqa: E402
 
 # Another tfserve-tui: starts the server and dies by SIGKILL, once ready, while it starts or while it stops.
 OWNER = """
@@ -55,13 +55,6 @@ def probe(model: ServedModel) -> bytes:
     """A predict body for the stand-in."""
     assert model.signatures[0].inputs[0].dtype == "float"
     return json.dumps({"instances": [1.0, 2.0]}).encode()
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 async def until(fact: Callable[[], Any], limit_s: float = 20) -> None:

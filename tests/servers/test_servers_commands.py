@@ -124,10 +124,11 @@ def test_docker_line_is_printed_and_nothing_started(place: Place, settings: Call
     assert not place.record.exists()
 
 
-def test_workers_of_no_gunicorn(place: Place, settings: Callable[..., Path]) -> None:
-    done = run(settings(), "workers", "--json")
-    assert (done.returncode, done.stdout) == (Exit.INCOMPLETE, "")
-    assert "flask: there is no gunicorn of ours running." in done.stderr
+def test_workers_and_tasks_of_what_does_not_run(place: Place, settings: Callable[..., Path]) -> None:
+    for command, missing in (("workers", "No gunicorn is running"), ("tasks", "No Swarm service is running")):
+        done = run(settings(), command, "--json")
+        assert (done.returncode, done.stdout) == (Exit.NOT_STARTED, "")
+        assert missing in done.stderr
     assert run(settings(), "workers", "--add", "1", "--remove", "1").returncode == Exit.USAGE
 
 

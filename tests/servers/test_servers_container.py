@@ -15,8 +15,7 @@ import pytest
 import standin_image
 from places import Place, probe, run_owner, until
 
-from serving_ctl.api.rest import ModelClient
-from serving_ctl.errors import ServerAnswerError, ServerStartError
+from serving_ctl.errors import ServerStartError
 from serving_ctl.events import ServerState
 from serving_ctl.servers.container_spec import container_name, container_spec, docker_command
 from serving_ctl.servers.ports import accepts, holder
@@ -165,28 +164,6 @@ def test_container_removed_by_somebody_else_is_noticed(
 
     asyncio.run(scenario())
     assert not place.record.exists()
-
-
-def test_crash_under_load_is_told_with_the_exit_code(
-    place: Place, containers: Names, engine: docker.DockerClient
-) -> None:
-    place.script(exit_on_predict=139, good_predicts=1)
-
-    async def scenario() -> None:
-        fleet = place.fleet("docker")
-        ready = await fleet.start(NAME, probe=probe)
-        async with ModelClient(ready.url, "m") as client:
-            with pytest.raises(ServerAnswerError):
-                await client.predict(b'{"instances": [1.0]}')
-        engine.containers.get(name_of(place)).wait(timeout=10)
-        failed = await fleet.check(NAME)
-        assert failed.state is ServerState.FAILED
-        assert "tf-serving ended with exit code 139" in failed.detail
-        await fleet.close()
-
-    asyncio.run(scenario())
-    assert place.states() == ["starting", "ready", "failed"]
-    assert containers() == []
 
 
 def test_dead_port_proxy_is_degraded_and_a_restart_helps(place: Place, containers: Names) -> None:

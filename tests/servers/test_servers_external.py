@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,8 @@ def https_server(place: Place, certificate: tuple[Path, Path]) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate[1])
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    # The handshake is the handler's thread's: a client that goes away in the middle of it holds up nobody else.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.handle_error = lambda *_: None  # type: ignore[method-assign] # a client that trusts it not goes away
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -54,6 +55,8 @@ def guarded(handler: type[BaseHTTPRequestHandler]) -> type[BaseHTTPRequestHandle
     """``handler`` below /team/serving, for requests with the secret."""
 
     class Guarded(handler):  # type: ignore[valid-type,misc]
+        timeout = 20
+
         def parse_request(self) -> bool:
             if not super().parse_request():
                 return False
@@ -134,6 +137,44 @@ def test_header_that_cannot_be_sent(
         await fleet.close()
 
     asyncio.run(scenario())
+
+
+def test_several_addresses_must_all_be_available(place: Place, serving: Callable[..., str]) -> None:
+    first = serving()
+    second = serving(never_ready=True)
+    assert f"1 of 2 wait: {second}: version 1 LOADING" in failure(place, url=(first, second))
+    assert f":{place.port}/v1/models/m: " in failure(place, url=(first, f"http://127.0.0.1:{place.port}"))
+    third = serving(predict_status=500)
+    assert f"{third}/v1/models/m:predict: status 500" in failure(place, url=(first, third)), "each must predict"
+
+    async def scenario() -> None:
+        fleet = place.fleet("external", url=(f"{first}/", serving()))
+        ready = await fleet.start(NAME, probe=probe)
+        assert (ready.url, len(ready.addresses), ready.label) == (first, 2, "external, 2 addresses")
+        assert ready.addresses[0] == first
+        await fleet.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.fixture
+def serving(place: Place) -> Iterator[Callable[..., str]]:
+    """``serving(**script)``: the base URL of one more stand-in in this process."""
+    servers: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
+
+    def start(**script: Any) -> str:
+        place.script(**script)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), make_handler("m", Script(place.model)))
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server, thread in servers:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def test_external_server_is_asked_but_never_stopped(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ def test_every_flag_of_the_server_can_be_set_or_is_ours() -> None:
     assert not {"rest_api_port", "model_name", "version"} & set(settable(known_flags()))
 
 
-@pytest.mark.parametrize("runtime", ["native", "docker"])
+@pytest.mark.parametrize("runtime", ["native", pytest.param("docker", marks=pytest.mark.xdist_group("servers"))])
 def test_flags_reach_the_server_with_their_files(
     place: Place, request: pytest.FixtureRequest, runtime: str, tmp_path: Path
 ) -> None:

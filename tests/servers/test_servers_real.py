@@ -17,23 +17,11 @@ from serving_ctl.errors import ServerAnswerError, ServerStartError
 from serving_ctl.events import ServerState
 from serving_ctl.servers.fleet import Fleet
 
-EXPORT = """
-import sys, tensorflow as tf
-class HalfPlusTwo(tf.Module):
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
-    def serve(self, x):
-        return {"y": 0.5 * x + 2.0}
-model = HalfPlusTwo()
-tf.saved_model.save(model, sys.argv[1] + "/1", signatures=model.serve)
-"""
 
-
-@pytest.fixture(scope="module")
-def half_plus_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder with one version."""
-    folder = tmp_path_factory.mktemp("half_plus_two")
-    subprocess.run([sys.executable, "-c", EXPORT, folder], check=True, capture_output=True, timeout=120)
-    return folder
+@pytest.fixture
+def half_plus_two(golden: Path) -> Path:
+    """A model folder with two versions."""
+    return golden / "half_plus_two"
 
 
 def test_embedded_and_gunicorn_from_start_to_stop(place: Place, half_plus_two: Path) -> None:

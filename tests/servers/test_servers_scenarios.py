@@ -117,7 +117,7 @@ def test_memory_above_the_limit_under_load(place: Place, containers: Names, engi
     assert place.states() == ["starting", "ready", "failed"]
 
 
-@pytest.mark.parametrize("runtime", ["docker", "native"])
+@pytest.mark.parametrize("runtime", [pytest.param("docker", marks=pytest.mark.xdist_group("servers")), "native"])
 def test_ignored_sigterm(
     place: Place, request: pytest.FixtureRequest, runtime: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
