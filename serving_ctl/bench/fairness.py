@@ -1,4 +1,4 @@
-"""The fairness card: under which conditions two servers were measured, as facts with a mark (rule R23)."""
+"""The fairness card: under which conditions servers were measured, as facts with a mark (rule R23)."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
     target: Target
     runtime: str
+    addresses: tuple[str, ...] = ()
+    """Base URLs where several share the load; empty for one."""
 
     @property
     def is_local(self) -> bool:
@@ -35,9 +37,14 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fairness_facts(
-    subjects: Sequence[Subject], settings: Settings, plan: Plan, parity: Parity, model_hash: str
+    subjects: Sequence[Subject],
+    settings: Settings,
+    plan: Plan,
+    parity: Parity,
+    model_hash: str,
+    load: Sequence[Fact] = (),
 ) -> tuple[Fact, ...]:
-    """All facts of the card; those that need attention first."""
+    """All facts of the card; those that need attention first. ``load`` is what is to be said of where it comes from."""
     facts = [
         _parity_fact(parity),
         _model_fact(subjects, model_hash),
@@ -45,6 +52,7 @@ def fairness_facts(
         *_setting_facts(subjects, settings, plan),
         *_machine_facts(),
     ]
+    facts = [*(fact for fact in facts if fact.key not in {one.key for one in load}), *load]
     order = {"warn": 0, "ok": 1, "info": 2}
     return tuple(sorted(facts, key=lambda fact: order[fact.mark]))
 
@@ -108,9 +116,14 @@ def _runtime_facts(subjects: Sequence[Subject], settings: Settings) -> list[Fact
     if "embedded" in runtimes:
         text = "the embedded compatible server was measured; these are not numbers of TensorFlow Serving"
         facts.append(Fact(key="not TF Serving", mark="warn", short="embedded, not TF Serving", text=text))
-    facts.append(_path_fact(subjects, "docker" in runtimes and settings.tf_serving.network == "published"))
+    published = "swarm" in runtimes or ("docker" in runtimes and settings.tf_serving.network == "published")
+    facts.append(_path_fact(subjects, published))
+    facts += [_balance_fact(subject) for subject in subjects if subject.addresses]
+    if "swarm" in runtimes:
+        text = "Swarm publishes on every address of its machines, not on 127.0.0.1 alone; others may send requests too"
+        facts.append(Fact(key="open ports", mark="warn", short="Swarm: ports open to all", text=text))
     if "gunicorn" in runtimes:
-        facts.append(_keep_alive_fact(settings.flask.worker_class))
+        facts.append(_keep_alive_fact(settings.flask.worker_class, all(subject.is_local for subject in subjects)))
     return facts
 
 
@@ -119,9 +132,10 @@ def _path_fact(subjects: Sequence[Subject], published: bool) -> Fact:
     if tunnelled:
         text = f"{tunnelled[0]} runs on another machine, behind an SSH tunnel"
         return Fact(key="network path", mark="warn", short="through an SSH tunnel", text=text)
-    hosts = sorted({urlsplit(subject.target.url).hostname or "?" for subject in subjects} - LOOPBACK)
-    if hosts:
-        text = f"over the network to {', '.join(hosts)}"
+    ways = {subject.target.name: urlsplit(subject.target.url).hostname or "?" for subject in subjects}
+    near = [name for name, host in ways.items() if host in LOOPBACK]
+    if hosts := sorted(set(ways.values()) - LOOPBACK):
+        text = f"over the network to {', '.join(hosts)}" + (f"; loopback to {', '.join(near)}" if near else "")
         return Fact(key="network path", mark="warn", short="over the network", text=text)
     if published:
         text = 'Docker\'s published port costs about 20 % latency against host networking (network = "host")'
@@ -129,13 +143,23 @@ def _path_fact(subjects: Sequence[Subject], published: bool) -> Fact:
     return Fact(key="network path", mark="info", short="loopback, no proxy", text="loopback without a proxy")
 
 
-def _keep_alive_fact(worker_class: str) -> Fact:
+def _balance_fact(subject: Subject) -> Fact:
+    name, number = subject.target.name, len(subject.addresses)
+    text = (
+        f"the load engine shares its clients among {number} addresses, {', '.join(subject.addresses)}:"
+        " each client stays with its own, so fewer clients than addresses leave some idle"
+    )
+    return Fact(key=f"{name} balancing", mark="info", short=f"{name}: {number} addresses", text=text)
+
+
+def _keep_alive_fact(worker_class: str, all_known: bool) -> Fact:
     if worker_class == "sync":
         text = (
             "gunicorn's sync worker closes after every response, so Flask pays a connect each time (gthread keeps it)"
         )
         return Fact(key="keep-alive", mark="warn", short="flask reconnects each time", text=text)
-    return Fact(key="keep-alive", mark="ok", short="connections are kept", text="both servers keep connections open")
+    who = "both servers keep" if all_known else "flask keeps"
+    return Fact(key="keep-alive", mark="ok", short="connections are kept", text=f"{who} connections open")
 
 
 def _setting_facts(subjects: Sequence[Subject], settings: Settings, plan: Plan) -> list[Fact]:

@@ -45,6 +45,7 @@ def _server_settings(subjects: Sequence[Subject], settings: Settings) -> dict[st
         "server-side batching": _switch(serving.joins_requests),
         **{f"flag {name}": str(value) for name, value in serving.flags.items()},
         **(_container(serving) if "docker" in runtimes else {}),
+        **{f"{one.target.name} service": one.target.label for one in subjects if one.runtime == "swarm"},
         **({"gunicorn": f"{flask.workers} × {flask.worker_class} × {flask.threads}"} if "gunicorn" in runtimes else {}),
     }
 

@@ -1,4 +1,4 @@
-"""One run against two running servers: what they serve, parity, request bodies, fairness card, then the runner."""
+"""One run against running servers: what they serve, parity, request bodies, fairness card, then the runner."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ import importlib.metadata
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from serving_ctl.api.metadata import ServedModel, Signature, choose_signature, parse_metadata
 from serving_ctl.api.rest import ModelClient, external_headers
+from serving_ctl.bench.endpoint import Endpoint
 from serving_ctl.bench.fairness import UNREAD, Subject, fairness_facts, model_digest
 from serving_ctl.bench.fingerprint import fingerprint
 from serving_ctl.bench.model_folder import ModelFolder
 from serving_ctl.bench.parity import Parity, check_parity
 from serving_ctl.bench.payload import Values, build_bodies, fitted_ladder, fixed_batch
 from serving_ctl.bench.plan import Plan
-from serving_ctl.bench.runner import Endpoint, Runner
+from serving_ctl.bench.runner import Runner
 from serving_ctl.bench.steering import Steering
 from serving_ctl.bench.usage import Used
 from serving_ctl.config import FLASK, Settings
 from serving_ctl.errors import ParityError
 from serving_ctl.events import Event, RunFailed, RunStarted, ServerChanged, Target
+from serving_ctl.load.local import HERE, Load
 
 PARITY_BODIES = 5
 
@@ -34,6 +37,7 @@ class Job:
     """Measures plans on the servers of ``states``, the numerator of every ratio first (R17).
 
     ``alive`` says in one sentence why a server is gone, or None while it runs; ``used`` what it has used so far.
+    ``current`` is where a server is now: a Swarm service's addresses change when its tasks are replaced.
     """
 
     def __init__(
@@ -44,9 +48,12 @@ class Job:
         alive: Callable[[str], Awaitable[str | None]],
         used: Callable[[str], Awaitable[Used | None]],
         steering: Steering,
+        load: Load = HERE,
+        current: Callable[[str], ServerChanged] | None = None,
     ) -> None:
         self._settings, self._states, self._emit, self._alive = settings, states, emit, alive
-        self._used, self._steering = used, steering
+        self._used, self._steering, self._load = used, steering, load
+        self._current = current or states.__getitem__
         self._folder = ModelFolder(settings.model)
 
     async def measure(self, plan: Plan, run_id: str, *, despite_parity: bool) -> None:
@@ -64,7 +71,9 @@ class Job:
                 raise self._refuse(started, parity)
             with tempfile.TemporaryDirectory(prefix="tfserve-tui-") as folder:
                 bodies = await asyncio.to_thread(_write_bodies, plan, signature, values, Path(folder))
-                runner = Runner(plan, endpoints, bodies, self._emit, self._alive, self._used, self._steering)
+                runner = Runner(
+                    plan, endpoints, bodies, self._emit, self._alive, self._used, self._steering, self._load
+                )
                 await runner.run(started)
 
     @asynccontextmanager
@@ -75,22 +84,30 @@ class Job:
                 server: Endpoint(
                     server=server,
                     client=await stack.enter_async_context(self._client(state)),
+                    places=partial(self._places, server) if state.addresses or state.runtime == "swarm" else None,
                     workers=workers if server == FLASK and state.runtime == "gunicorn" else 0,
                 )
                 for server, state in self._states.items()
             }
 
+    def _places(self, server: str) -> tuple[str, ...]:
+        """Its base URLs of now, or those of the start when it has none."""
+        state = self._current(server)
+        if not state.url:
+            state = self._states[server]
+        return state.addresses or (state.url,)
+
     def _client(self, state: ServerChanged) -> ModelClient:
         headers = external_headers(self._settings, state.server, state.runtime)
-        return ModelClient(state.url, self._settings.model.name, headers=headers)
+        return ModelClient(state.url, self._settings.model_name(state.server), headers=headers)
 
     async def _parity(
         self, endpoints: Mapping[str, Endpoint], signature: Signature, values: Values, plan: Plan
     ) -> Parity:
         batch = fixed_batch(signature)
         bodies = build_bodies(signature, values, batch=batch, count=PARITY_BODIES, seed=plan.seed, form=plan.form)
-        first, second = (endpoint.client for endpoint in endpoints.values())
-        return await check_parity(first, second, bodies, plan.timeout_s)
+        clients = {server: endpoint.client for server, endpoint in endpoints.items()}
+        return await check_parity(clients, bodies, plan.timeout_s)
 
     def _refuse(self, started: RunStarted, parity: Parity) -> ParityError:
         """The error of a run that stops before its first cell, which its recording says too."""
@@ -115,12 +132,12 @@ class Job:
             rounds=plan.rounds,
             ladders=plan.ladders,
             targets=tuple(subject.target for subject in subjects),
-            facts=fairness_facts(subjects, self._settings, plan, parity, digest),
+            facts=fairness_facts(subjects, self._settings, plan, parity, digest, self._load.facts),
             model=f"{model.name} v{model.version}",
             signature=signature.name,
             seed=plan.seed,
             expected_s=plan.expected_s,
-            fingerprint=fingerprint(subjects, self._settings, plan, digest),
+            fingerprint={**fingerprint(subjects, self._settings, plan, digest), **self._load.fingerprint},
         )
 
 
@@ -139,7 +156,7 @@ def _subject(state: ServerChanged) -> Subject:
         url=state.url,
         cold_ms=state.cold_ms,
     )
-    return Subject(target=target, runtime=state.runtime)
+    return Subject(target=target, runtime=state.runtime, addresses=state.addresses)
 
 
 def _write_bodies(plan: Plan, signature: Signature, values: Values, folder: Path) -> dict[tuple[str, int], Path]:

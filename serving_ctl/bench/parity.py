@@ -1,9 +1,9 @@
-"""Whether two servers predict the same, before any ratio is said (rule R22)."""
+"""Whether all servers predict as the first does, before any ratio is said (rule R22)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -24,18 +24,24 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
-async def check_parity(first: ModelClient, second: ModelClient, bodies: Sequence[bytes], timeout_s: float) -> Parity:
-    """Send each body to both servers and compare the answers. Raises ServerAnswerError when one does not predict."""
+async def check_parity(clients: Mapping[str, ModelClient], bodies: Sequence[bytes], timeout_s: float) -> Parity:
+    """Send each body to every server and compare its answer with the first one's.
+
+    Raises ServerAnswerError when one does not predict.
+    """
     largest = 0.0
     for body in bodies:
-        answers = [
-            _prediction(await client.predict(body, timeout_s=timeout_s), client.predict_url)
-            for client in (first, second)
-        ]
-        try:
-            largest = max(largest, compare_values(*answers))
-        except DifferenceError as difference:
-            return Parity(bodies=len(bodies), difference=largest, problem=str(difference))
+        answers = {
+            name: _prediction(await client.predict(body, timeout_s=timeout_s), client.predict_url)
+            for name, client in clients.items()
+        }
+        first, *others = answers
+        for other in others:
+            try:
+                largest = max(largest, compare_values(answers[first], answers[other]))
+            except DifferenceError as difference:
+                who = f"{first} and {other}: " if len(others) > 1 else ""
+                return Parity(bodies=len(bodies), difference=largest, problem=f"{who}{difference}")
     return Parity(bodies=len(bodies), difference=largest)
 
 

@@ -8,16 +8,19 @@ from collections.abc import Sequence
 import msgspec
 
 from serving_ctl.bench.presets import PROFILES, SEARCHES, Preset, check_rounds, named_ladders
-from serving_ctl.config import BenchSettings
+from serving_ctl.config import FLASK, TF_SERVING, BenchSettings
 from serving_ctl.errors import ConfigError
 from serving_ctl.events import CellFinished, Ladder
 
 MAX_CELL_SECONDS = 30.0
 FLOOR_REQUESTS = 5
 SATURATED_CELLS = 2
+WORKER_LOST = "worker lost"
+"""The kind of failure that is not the server's."""
 SEARCH_S = 75.0
 """About twelve steps of 3,000 requests at 500 requests/s."""
 SEARCH_REQUESTS = 36_000
+TARGETS = (TF_SERVING, FLASK)
 CALIBRATION_S = 1.3
 """The client's own floor is measured once a size (R12)."""
 
@@ -38,28 +41,35 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float
     seed: int
     distinct_bodies: int
+    targets: tuple[str, ...] = TARGETS
+    """Names of the measured servers; the first is the numerator of every ratio (R17)."""
 
     @property
     def cells(self) -> int:
-        """Number of cells of two servers."""
-        return 2 * self.rounds * sum(len(ladder.sizes) for ladder in self.ladders)
+        """Number of cells of all targets."""
+        return self._turns * sum(len(ladder.sizes) for ladder in self.ladders)
+
+    @property
+    def _turns(self) -> int:
+        """How often each size is measured."""
+        return len(self.targets) * self.rounds
 
     @property
     def expected_s(self) -> float:
         """About how long the run takes, servers already up."""
         sizes = [(ladder, size) for ladder in self.ladders for size in ladder.sizes]
-        cells_s = 2 * self.rounds * sum(self.expected_cell_s(ladder, size) for ladder, size in sizes)
+        cells_s = self._turns * sum(self.expected_cell_s(ladder, size) for ladder, size in sizes)
         return cells_s + CALIBRATION_S * len(sizes)
 
     @property
     def expected_requests(self) -> int:
         """About how many requests are counted, at two cores' pace (a search: a dozen steps)."""
-        return 2 * self.rounds * sum(self._cell_requests(one, size) for one in self.ladders for size in one.sizes)
+        return self._turns * sum(self._cell_requests(one, size) for one in self.ladders for size in one.sizes)
 
-    def expected_memory_mb(self, workers: int) -> float:
-        """About what the servers need at the largest batch: 350 MB + 0.1 MB an instance, each process (text CNN)."""
+    def expected_memory_mb(self, processes: int) -> float:
+        """About what so many processes need at the largest batch: 350 MB + 0.1 MB an instance each (text CNN)."""
         largest = max(size if one.kind == "batch" else one.batch for one in self.ladders for size in one.sizes)
-        return (1 + workers) * (350 + 0.1 * largest)
+        return processes * (350 + 0.1 * largest)
 
     def _cell_requests(self, ladder: Ladder, size: int) -> int:
         if ladder.kind in SEARCHES:
@@ -81,7 +91,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_plan(
-    name: str, preset: Preset, bench: BenchSettings, *, profile: str | None = None, rounds: int | None = None
+    name: str,
+    preset: Preset,
+    bench: BenchSettings,
+    *,
+    profile: str | None = None,
+    rounds: int | None = None,
+    targets: tuple[str, ...] = TARGETS,
 ) -> Plan:
     """The plan of a preset. An explicit ``profile`` outranks the preset's own numbers. Raises ConfigError."""
     if profile is not None and profile not in PROFILES:
@@ -103,6 +119,7 @@ def make_plan(
         timeout_s=bench.timeout_s,
         seed=bench.seed,
         distinct_bodies=bench.distinct_bodies,
+        targets=targets,
     )
 
 
@@ -115,12 +132,20 @@ def round_order(ladder: Ladder, number: int, seed: int) -> tuple[int, ...]:
 
 
 def server_order(servers: Sequence[str], number: int) -> tuple[str, ...]:
-    """AB in odd rounds, BA in even ones (R16)."""
-    return tuple(servers) if number % 2 else tuple(reversed(servers))
+    """The order of round ``number`` (from 1): AB in odd rounds, BA in even ones (R16); with more than two servers
+    ABC, CBA, then BCA, ACB, then CAB, BAC.
+
+    An even round reverses the odd one before it: over every such pair each server stands in the middle on average and
+    before each other one once, so that a steady drift cancels. Each further pair begins one server later, so that over
+    as many pairs as there are servers each stands at each place equally often. Two servers need no such turn.
+    """
+    turn = (number - 1) // 2 % len(servers) if len(servers) > 2 else 0
+    turned = (*servers[turn:], *servers[:turn])
+    return turned if number % 2 else turned[::-1]
 
 
 def is_saturated(cell: CellFinished, timeout_s: float) -> bool:
     """More than half of the requests failed, or the median is above half the timeout (R18)."""
-    failed = sum(failure.count for failure in cell.failures)
+    failed = sum(failure.count for failure in cell.failures if failure.kind != WORKER_LOST)
     median = cell.request.p50_ms or 0.0
     return failed > cell.requests or median > timeout_s * 1000 / 2

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from serving_ctl.api.prometheus import Scrape, parse_scrape
-from serving_ctl.api.rest import ModelClient
+from serving_ctl.api.prometheus import Scrape
+from serving_ctl.bench.endpoint import Endpoint, Follower, scrape
 from serving_ctl.bench.plan import (
     FLOOR_REQUESTS,
     MAX_CELL_SECONDS,
@@ -27,7 +27,7 @@ from serving_ctl.bench.search import Found, Search
 from serving_ctl.bench.steering import Steering
 from serving_ctl.bench.usage import UsageMeter, Used
 from serving_ctl.bench.waterfall import scrape_parts, timing_parts
-from serving_ctl.errors import LoadError, RunIncomplete, ServerAnswerError
+from serving_ctl.errors import LoadError, RunIncomplete
 from serving_ctl.events import (
     Cell,
     CellFinished,
@@ -42,24 +42,18 @@ from serving_ctl.events import (
     RunFinished,
     RunStarted,
 )
-from serving_ctl.load.calibrate import Calibration, calibrate, mark_client_bound
-from serving_ctl.load.pool import merge_results, run_load
+from serving_ctl.load.calibrate import Calibration, mark_client_bound
+from serving_ctl.load.local import HERE, Load
+from serving_ctl.load.pool import merge_results
 from serving_ctl.load.work import LoadResult, LoadSpec, StopRule, Tick, Warmup
 from serving_ctl.stats.latency import Counts, mean_ms, shown_quantile_ms
 
 EXTENSIONS = 3
 CLIENTS_CHANGED = "CLIENTS-CHANGED"
+ADDRESSES_CHANGED = "ADDRESSES-CHANGED"
 SKIPPED = "SKIPPED"
 OVER_LIMIT = "OVER-LIMIT"
 CONNECTION_FAULTS = {"connect refused", "connect failed", "reset"}
-
-
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """How one server is reached: its control client, and how many workers must be warm (0: not known)."""
-
-    server: str
-    client: ModelClient
-    workers: int = 0
 
 
 class Runner:
@@ -77,6 +71,7 @@ class Runner:
         alive: Callable[[str], Awaitable[str | None]],
         used: Callable[[str], Awaitable[Used | None]],
         steering: Steering,
+        load: Load = HERE,
     ) -> None:
         self._plan = plan
         self._endpoints = endpoints
@@ -85,6 +80,7 @@ class Runner:
         self._alive = alive
         self._used = used
         self._steering = steering
+        self._source = load
         self._calibrations: dict[tuple[str, int], Calibration | None] = {}
         self._saturated: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._skipped: set[tuple[str, int, str]] = set()
@@ -101,7 +97,7 @@ class Runner:
             for ladder in self._plan.ladders:
                 for number in range(1, self._plan.rounds + 1):
                     for size in round_order(ladder, number, self._plan.seed):
-                        await self._measure_pair(ladder, size, number)
+                        await self._measure_size(ladder, size, number)
         except BaseException as error:
             cancelled = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
             reason = "cancelled." if cancelled else str(error) or type(error).__name__
@@ -113,8 +109,8 @@ class Runner:
             raise
         self._emit(RunFinished(run_id=started.run_id, duration_s=time.perf_counter() - began))
 
-    async def _measure_pair(self, ladder: Ladder, size: int, number: int) -> None:
-        """Both servers at one size, one right after the other (R16)."""
+    async def _measure_size(self, ladder: Ladder, size: int, number: int) -> None:
+        """All servers at one size, one right after the other (R16)."""
         for server in server_order(tuple(self._endpoints), number):
             cell = Cell(ladder=ladder.name, size=size, server=server, round=number)
             if (ladder.name, size, server) in self._skipped:
@@ -132,6 +128,8 @@ class Runner:
         began = time.perf_counter()
         self._emit(self._clock.started(cell))
         finished = await self._cell_result(cell, ladder)
+        if self._steering.was_changed and not finished.skipped:
+            finished = msgspec.structs.replace(finished, flags=(*finished.flags, CLIENTS_CHANGED))
         self._emit(finished)
         self._clock.finish(ladder, cell.size, time.perf_counter() - began)
         if cell.round == 1 and is_saturated(finished, self._plan.timeout_s):
@@ -152,8 +150,6 @@ class Runner:
             return CellFinished(cell=cell, failures=(Failure(kind="load engine", count=1, example=str(error)),))
         if calibration:
             result = mark_client_bound(result, calibration)
-        if self._steering.was_changed:
-            result = msgspec.structs.replace(result, flags=(*result.flags, CLIENTS_CHANGED))
         floor_ms = calibration.floor_ms if calibration else None
         burst = cell.size if ladder.kind == "concurrency" else 0
         finished = finish_cell(cell, result, scrapes, burst, floor_ms)
@@ -166,7 +162,7 @@ class Runner:
         def show(tick: Tick) -> None:
             self._emit(_cell_tick(cell, tick))
 
-        found = await Search(ladder.kind, cell.size, spec, self._steering, show).run()
+        found = await Search(ladder.kind, cell.size, spec, self._steering, show, self._source).run()
         return finish_search(cell, found)
 
     async def _calibration(self, cell: Cell, spec: LoadSpec) -> Calibration | None:
@@ -174,7 +170,7 @@ class Runner:
         key = cell.ladder, cell.size
         if key not in self._calibrations:
             try:
-                self._calibrations[key] = await calibrate(spec)
+                self._calibrations[key] = await self._source.calibrate(spec)
             except LoadError:
                 # The cell can be measured all the same; its floor is then blank.
                 self._calibrations[key] = None
@@ -183,12 +179,13 @@ class Runner:
     async def _load(self, cell: Cell, spec: LoadSpec) -> tuple[LoadResult, tuple[Scrape, Scrape] | None, Used | None]:
         """Warm up, scrape, measure, extend while unstable (R9), scrape (R20)."""
         endpoint = self._endpoints[cell.server]
-        meter = UsageMeter(partial(self._used, cell.server))
+        follower = Follower(endpoint, self._steering, partial(self._used, cell.server))
+        meter = UsageMeter(follower.used)
         before: Scrape | None = None
 
         async def look() -> None:
             nonlocal before
-            before = await _scrape(endpoint.client)
+            before = await scrape(endpoint)
             await meter.start()
 
         def show(tick: Tick) -> None:
@@ -196,24 +193,31 @@ class Runner:
 
         further = msgspec.structs.replace(spec, burst=False, warmup=None)
         try:
-            result = await run_load(spec, on_tick=show, on_warm=look, control=self._steering.next_load())
+            control = self._steering.next_load()
+            result = await self._source.run(spec, on_tick=show, on_warm=look, control=control)
             for _ in range(EXTENSIONS):
-                if result.is_stable is not False or SKIPPED in result.flags:
+                if result.is_stable is not False or SKIPPED in result.flags or follower.moved:
                     break
-                more = await run_load(further, on_tick=show, control=self._steering.next_load())
+                more = await self._source.run(further, on_tick=show, control=self._steering.next_load())
                 result = merge_results([result, more])
             used = await meter.stop()
         finally:
             await meter.cancel()
-        after = await _scrape(endpoint.client) if before else None
+        after = await scrape(endpoint) if before else None
+        if follower.moved:
+            # Counters of tasks that are gone, or new, are no difference to be taken.
+            result, after = msgspec.structs.replace(result, flags=(*result.flags, ADDRESSES_CHANGED)), None
         return result, (before, after) if before and after else None, used
 
     def _spec(self, cell: Cell, ladder: Ladder) -> LoadSpec:
         concurrent = ladder.kind == "concurrency"
         endpoint = self._endpoints[cell.server]
         clients = cell.size if concurrent else ladder.clients
+        url, *also = endpoint.predict_urls()
         return LoadSpec(
-            url=endpoint.client.predict_url,
+            url=url,
+            also=tuple(also),
+            movable=endpoint.places is not None,
             headers=(("Content-Type", "application/json"), *endpoint.client.headers.items()),
             bodies_file=str(self._bodies[ladder.name, cell.size]),
             gzip=ladder.gzip,
@@ -292,7 +296,9 @@ def finish_cell(
         flags=tuple(flags),
         client_floor_ms=client_floor_ms,
         client_cpu_percent=100 * client.cpu_s / client.wall_s if client.wall_s else 0.0,
+        addresses=result.addresses,
         histogram=tuple(zip(result.request.index, result.request.count, strict=True)),
+        origin=result.origin,
     )
 
 
@@ -348,12 +354,3 @@ def _cell_tick(cell: Cell, tick: Tick) -> CellTick:
         max_ms=tick.max_ms,
         throughput_rps=tick.throughput_rps,
     )
-
-
-async def _scrape(client: ModelClient) -> Scrape | None:
-    """The server's counters now; None for a server that has none."""
-    text = await client.metrics()
-    try:
-        return parse_scrape(text, client.model) if text else None
-    except ServerAnswerError:
-        return None

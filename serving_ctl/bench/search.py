@@ -13,7 +13,7 @@ import msgspec
 from serving_ctl.bench.presets import RATE_LIMIT
 from serving_ctl.bench.steering import Steering
 from serving_ctl.events import Step
-from serving_ctl.load.pool import run_load
+from serving_ctl.load.local import HERE, Load
 from serving_ctl.load.work import BUSY_LIMIT, LATE_LIMIT, LoadResult, LoadSpec, StopRule, Tick, Warmup
 from serving_ctl.stats.latency import shown_quantile_ms, smallest_n
 
@@ -34,6 +34,8 @@ MOST_STEPS = 30
 HELD, CLIENT_LIMITED, ABOVE, UNSTABLE = "held", "client-limited", "p99 above the limit", "unstable"
 DOUBTFUL = {CLIENT_LIMITED, ABOVE, UNSTABLE}
 """Measured once more before it counts: what moved may have been the machine."""
+LOST = "WORKER-LOST"
+"""So is a step in which a part of the load was lost."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,10 +91,17 @@ class Search:
     """One search at one server. ``base`` is its load spec without a load; ``show`` gets every tick."""
 
     def __init__(
-        self, kind: str, limit_ms: float, base: LoadSpec, steering: Steering, show: Callable[[Tick], None]
+        self,
+        kind: str,
+        limit_ms: float,
+        base: LoadSpec,
+        steering: Steering,
+        show: Callable[[Tick], None],
+        load: Load = HERE,
     ) -> None:
         self._is_rate = kind == RATE_LIMIT
         self._limit_ms, self._base, self._steering, self._show = limit_ms, base, steering, show
+        self._source = load
 
     async def run(self) -> Found:
         """Steps until the limit is known, or the user skips the cell. Raises LoadError."""
@@ -101,7 +110,7 @@ class Search:
         best: LoadResult | None = None
         while (load := next_load(steps, is_rate=self._is_rate)) is not None:
             result, step = await self._step(load, is_first=not steps)
-            if step.verdict in DOUBTFUL:
+            if step.verdict in DOUBTFUL or LOST in result.flags:
                 result, step = await self._step(load, is_first=False)
             if self._steering.is_skipped:
                 break
@@ -114,7 +123,7 @@ class Search:
     async def _step(self, load: float, *, is_first: bool) -> tuple[LoadResult, Step]:
         control = self._steering.next_load()
         watch = _Watch(self._limit_ms, control.skip, self._show)
-        result = await run_load(self._spec(load, is_first=is_first), on_tick=watch, control=control)
+        result = await self._source.run(self._spec(load, is_first=is_first), on_tick=watch, control=control)
         step = Step(
             load=load,
             verdict=verdict(result, self._limit_ms, saturated=watch.saturated),

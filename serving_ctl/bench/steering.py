@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from serving_ctl.load.pool import Control
 
@@ -64,6 +65,11 @@ class Steering:
         self.was_changed = True
         if self._control:
             self._control.change_clients(change)
+
+    def redirect(self, urls: Sequence[str]) -> None:
+        """The addresses of the load under way have changed."""
+        if self._control:
+            self._control.redirect(urls)
 
     async def next_cell(self, clients: int) -> None:
         """Forget what was asked of the last cell; returns when the run is not paused. The next has ``clients``."""

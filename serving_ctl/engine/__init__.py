@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import secrets
 import tempfile
@@ -18,7 +19,7 @@ from serving_ctl.api.metadata import ServedModel, choose_signature, parse_metada
 from serving_ctl.api.rest import ModelClient, ModelVersion, external_headers
 from serving_ctl.bench.model_folder import ModelFolder
 from serving_ctl.bench.plan import Plan
-from serving_ctl.config import FLASK, TF_SERVING, Settings
+from serving_ctl.config import TF_SERVING, Settings
 from serving_ctl.engine.options import RunOptions
 from serving_ctl.engine.parts import Parts
 from serving_ctl.engine.presets import Presets, PresetSummary
@@ -33,6 +34,7 @@ from serving_ctl.results.store import store_path
 if TYPE_CHECKING:
     from serving_ctl.bench.steering import Steering
     from serving_ctl.bench.trial import Trial
+    from serving_ctl.load.local import Load
     from serving_ctl.servers.checkup import Finding
     from serving_ctl.servers.fleet import Fleet
 
@@ -51,6 +53,8 @@ __all__ = [
 ]
 
 UP = {ServerState.READY, ServerState.DEGRADED}
+ASK_S = 3.0
+"""How long a server that somebody else runs may take to say that it predicts, when it is only looked at."""
 HISTORY = "history"
 """Whose LogLine says that a run could not be kept, or that the store was damaged."""
 
@@ -78,16 +82,34 @@ class Engine:
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """Names of both servers; the first is the numerator of every ratio (R17)."""
-        return (TF_SERVING, FLASK)
+        """Names of all servers: tf-serving, flask, then the endpoints of the settings."""
+        return self.settings.servers
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the servers that a run measures; the first is the numerator of every ratio (R17)."""
+        return self.settings.targets
+
+    def is_external(self, server: str) -> bool:
+        """True when somebody else runs ``server``: it is asked, never started or stopped. Raises ConfigError."""
+        return self.settings.server(server).runtime == "external"
 
     async def open(self) -> None:
-        """Find what an earlier tfserve-tui left running; emits the state of both servers."""
+        """Find what an earlier tfserve-tui left running; emits the state of every server."""
         await self._servers.adopt()
 
-    def model_problem(self) -> str | None:
-        """Why no model can be served from the settings' folder, and what to do; None when one can, or need not be."""
-        if {self.settings.tf_serving.runtime, self.settings.flask.runtime} == {"external"}:
+    async def ask_external(self) -> None:
+        """Ask the servers that somebody else runs whether they predict; their states say what came of it.
+
+        Nothing remembers them between two processes, so that without this they are ``stopped`` until they are started.
+        """
+        await self._ask([server for server in self.servers if self.is_external(server)])
+
+    def model_problem(self, servers: Sequence[str] = ()) -> str | None:
+        """Why the settings' folder holds no model for ``servers`` (all targets when none is named), and what to do;
+        None when it does, or when somebody else runs all of them.
+        """
+        if all(self.is_external(server) for server in servers or self.targets):
             return None
         return ModelFolder(self.settings.model).problem()
 
@@ -101,7 +123,7 @@ class Engine:
         """Start ``server`` and wait until it predicts; cancelling leaves nothing behind. Raises ServerStartError."""
         ran_before = self.current(server).state in UP
         changed = await self._servers.start(server, runtime=runtime, pull=pull, timeout_s=timeout_s, probe=self._probe)
-        if not ran_before:
+        if not ran_before and changed.ours:
             self._started_here.add(server)
         return changed
 
@@ -110,10 +132,15 @@ class Engine:
         await self._servers.stop(server, hard=hard)
         self._started_here.discard(server)
 
-    async def restart(self, server: str) -> ServerChanged:
-        """Stop and start ``server``. Raises ServerStartError."""
-        await self.stop(server)
-        return await self.start(server)
+    async def restart(
+        self, server: str, *, runtime: str | None = None, pull: bool = False, timeout_s: float | None = None
+    ) -> ServerChanged:
+        """Stop and start ``server``; a Swarm service that stays one is updated in place. Raises ServerStartError."""
+        changed = await self._servers.restart(
+            server, runtime=runtime, pull=pull, timeout_s=timeout_s, probe=self._probe
+        )
+        self._started_here.add(server)
+        return changed
 
     async def metadata(self, server: str) -> dict[str, Any]:
         """The metadata document of ``server`` as sent. Raises ServerAnswerError."""
@@ -191,16 +218,18 @@ class Engine:
         wanted = self.presets.settings_for(preset)
         async with AsyncExitStack() as stack:
             writer = stack.enter_context(RecordingWriter(options.recording)) if options.recording else None
-            await stack.enter_async_context(self._under(wanted))
-            await self._start_missing(options)
+            await stack.enter_async_context(self._under(wanted, plan.targets))
+            load = await stack.enter_async_context(self._load(options.cluster))
+            await self._start_missing(plan.targets, options)
+            await load.check([url for server in plan.targets for url in self.current(server).addresses])
             keeper = Keeper(store_path, Path(tempfile.gettempdir()) / f"tfserve-tui-{run_id}.jsonl", self._tell_history)
             stack.callback(keeper.close)
             stack.enter_context(self._sink(keeper))
             if writer:
-                for server in self.servers:
+                for server in plan.targets:
                     writer.write(self.current(server))
                 stack.enter_context(self._sink(writer.write))
-            await self._measure(plan, run_id, options)
+            await self._measure(plan, run_id, options, load)
 
     @property
     def steering(self) -> Steering | None:
@@ -241,20 +270,21 @@ class Engine:
         if not state.url:
             raise ConfigError(f"{server} is not running; start it with `tfserve-tui up {server}`.")
         headers = external_headers(self.settings, server, state.runtime)
-        return ModelClient(state.url, self.settings.model.name, headers=headers)
+        return ModelClient(state.url, self.settings.model_name(server), headers=headers)
 
     def _probe(self, model: ServedModel) -> bytes:
         return ModelFolder(self.settings.model).probe(model, self.settings.bench.seed)
 
     @asynccontextmanager
-    async def _under(self, settings: Settings) -> AsyncIterator[None]:
-        """The servers with a preset's settings, afterwards with ours again. Raises ConfigError for an external one."""
+    async def _under(self, settings: Settings, targets: Sequence[str]) -> AsyncIterator[None]:
+        """The targets with a preset's settings, afterwards with ours again. Raises ConfigError for an external one."""
         ours, started_here = self.settings, set(self._started_here)
-        pairs = ((TF_SERVING, ours.tf_serving, settings.tf_serving), (FLASK, ours.flask, settings.flask))
-        changed = [server for server, mine, wanted in pairs if mine != wanted]
-        for server, mine, _ in pairs:
-            if server in changed and mine.runtime == "external":
-                raise ConfigError(f"This preset changes settings of {server}, which somebody else runs; use another.")
+        changed = [server for server in targets if ours.server(server) != settings.server(server)]
+        if not changed:
+            yield
+            return
+        if theirs := [server for server in changed if self.is_external(server)]:
+            raise ConfigError(f"This preset changes settings of {theirs[0]}, which somebody else runs; use another.")
         ran = [server for server in changed if self.current(server).state in UP]
         await self._take(settings, changed)
         try:
@@ -271,13 +301,25 @@ class Engine:
             return
         for server in changed:
             await self.stop(server)
+        asked = [server for server in self.servers if self.is_external(server) and self.current(server).state in UP]
         await self._servers.close()
         self.settings, self._fleet = settings, None
         await self._servers.adopt()
+        await self._ask(asked)  # of those no file says that they run
 
-    async def _start_missing(self, options: RunOptions) -> None:
-        """Start both servers where needed, side by side; when one fails the other's start is undone."""
-        missing = [server for server in self.servers if self.current(server).state not in UP]
+    async def _ask(self, servers: Sequence[str]) -> None:
+        """Ask ``servers`` whether they predict."""
+
+        async def ask(server: str) -> None:
+            # What stands in the way is the server's state and its detail, which has been emitted.
+            with contextlib.suppress(TfServeError):
+                await self._servers.start(server, timeout_s=ASK_S, probe=self._probe)
+
+        await asyncio.gather(*map(ask, servers))
+
+    async def _start_missing(self, targets: Sequence[str], options: RunOptions) -> None:
+        """Start the targets where needed, side by side; when one fails the others' starts are undone."""
+        missing = [server for server in targets if self.current(server).state not in UP]
         try:
             async with asyncio.TaskGroup() as group:
                 for server in missing:
@@ -288,14 +330,29 @@ class Engine:
         except BaseExceptionGroup as failures:
             raise first_cause(failures) from None
 
-    async def _measure(self, plan: Plan, run_id: str, options: RunOptions) -> None:
+    @asynccontextmanager
+    async def _load(self, cluster: str | None) -> AsyncIterator[Load]:
+        """Where a run's load comes from: ``cluster``, or for None the settings' one, or here. Raises ClusterError."""
+        from serving_ctl.load.local import HERE
+
+        where = self.settings.bench.cluster if cluster is None else cluster
+        if not where:
+            yield HERE
+            return
+        from serving_ctl.cluster import open_cluster
+
+        async with open_cluster(where) as load:
+            yield load
+
+    async def _measure(self, plan: Plan, run_id: str, options: RunOptions, load: Load) -> None:
         from serving_ctl.bench.job import Job
         from serving_ctl.bench.steering import Steering
 
-        states = {server: self.current(server) for server in self.servers}
+        states = {server: self.current(server) for server in plan.targets}
         self._steering = Steering()
         try:
-            job = Job(self.settings, states, self._emit, self._why_gone, self._servers.used, self._steering)
+            used, steering = self._servers.used, self._steering
+            job = Job(self.settings, states, self._emit, self._why_gone, used, steering, load, self.current)
             await job.measure(plan, run_id, despite_parity=options.despite_parity)
         finally:
             self._steering = None

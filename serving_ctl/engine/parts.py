@@ -1,4 +1,4 @@
-"""What stands behind a server: gunicorn's workers, and the containers on the docker engine."""
+"""What stands behind a server: gunicorn's workers, a Swarm service's tasks, the containers on the docker engine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from serving_ctl.servers.containers import ServingContainer
     from serving_ctl.servers.fleet import Fleet
     from serving_ctl.servers.readiness import Probe
+    from serving_ctl.servers.swarm_tasks import Task
     from serving_ctl.servers.workers import Worker
 
 
@@ -43,6 +44,14 @@ class Parts:
     async def adopt_container(self, name: str) -> ServerChanged:
         """Take a running container that somebody else started as tf-serving. Raises ServerStartError."""
         return await self._fleet().adopt_container(name, self._probe)
+
+    async def tasks(self) -> tuple[Task, ...]:
+        """The tasks of tf-serving's Swarm service, by slot. Raises ServerAnswerError when it runs as none."""
+        return await self._fleet().tasks()
+
+    async def scale(self, replicas: int) -> ServerChanged:
+        """Let so many tasks serve; returns when each has predicted. Raises ServerAnswerError and ServerStartError."""
+        return await self._fleet().scale(replicas, self._probe)
 
     def docker_command(self) -> str:
         """The ``docker run`` line that equals a start as docker. Raises ServerStartError when there is no model."""

@@ -18,7 +18,7 @@ from serving_ctl.bench.presets import (
     save_preset,
     settings_for,
 )
-from serving_ctl.config import Settings
+from serving_ctl.config import FLASK, TF_SERVING, Settings
 from serving_ctl.engine.options import RunOptions
 
 
@@ -33,7 +33,7 @@ class PresetSummary(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int
     expected_requests: int = 0
     expected_memory_mb: float = 0.0
-    """Of both servers together."""
+    """Of the servers here together; none of them is here when somebody else runs all of them."""
 
 
 class Presets:
@@ -46,7 +46,10 @@ class Presets:
     def summaries(self) -> tuple[PresetSummary, ...]:
         """All presets in file order."""
         settings = self._settings()
-        plans = [(preset.key, make_plan(name, preset, settings.bench)) for name, preset in self._known().items()]
+        plans = [
+            (preset.key, make_plan(name, preset, settings.bench, targets=settings.targets))
+            for name, preset in self._known().items()
+        ]
         return tuple(
             PresetSummary(
                 name=plan.preset,
@@ -56,15 +59,22 @@ class Presets:
                 cells=plan.cells,
                 rounds=plan.rounds,
                 expected_requests=plan.expected_requests,
-                expected_memory_mb=plan.expected_memory_mb(settings.flask.workers),
+                expected_memory_mb=plan.expected_memory_mb(_processes(settings)),
             )
             for key, plan in plans
         )
 
     def plan(self, name: str, options: RunOptions) -> Plan:
         """The plan that a run of ``name`` would measure."""
-        bench = self._settings().bench
-        return make_plan(name, self._preset(name), bench, profile=options.profile, rounds=options.rounds)
+        settings = self._settings()
+        return make_plan(
+            name,
+            self._preset(name),
+            settings.bench,
+            profile=options.profile,
+            rounds=options.rounds,
+            targets=options.measured(settings),
+        )
 
     def settings_for(self, name: str) -> Settings:
         """The settings of now with those that preset ``name`` brings."""
@@ -96,3 +106,9 @@ class Presets:
 
     def _known(self) -> dict[str, Preset]:
         return own_keys({**load_presets(), **self._drafts})
+
+
+def _processes(settings: Settings) -> int:
+    """How many processes here hold the model while the settings' targets are measured."""
+    held = {TF_SERVING: 1, FLASK: settings.flask.workers}
+    return sum(held.get(name, 0) for name in settings.targets if settings.server(name).runtime != "external")

@@ -8,8 +8,9 @@ from serving_ctl import formatting
 from serving_ctl.errors import ConfigError
 from serving_ctl.events import Ladder
 from serving_ctl.results.metrics import LADDER_METRICS, Metric
+from serving_ctl.results.rates import values_by_round
 from serving_ctl.results.record import RunRecord
-from serving_ctl.results.tables import SIZE_LABELS, Column, Row, RowState, Table, flag_notes, flags_of, values_by_round
+from serving_ctl.results.tables import SIZE_LABELS, Column, Row, RowState, Table, flag_notes, flags_of
 from serving_ctl.stats.rounds import Verdict
 from serving_ctl.stats.welch import Change, change_between
 

@@ -27,11 +27,13 @@ PARTS = {
 def detail_tables(record: RunRecord) -> tuple[Table, ...]:
     """For each ladder the percentiles, the time split and the resources (of a search its steps), as far as measured."""
     tables = [
-        make(record, ladder)
-        for ladder in record.started.ladders
-        for make in ((steps_table,) if ladder.kind in LOADS else (percentile_table, split_table, resource_table))
+        make(record, ladder) for ladder in record.started.ladders for make in (*_own_tables(ladder), origin_table)
     ]
     return tuple(table for table in tables if any(_filled(row) for row in table.rows))
+
+
+def _own_tables(ladder: Ladder) -> tuple[Callable[[RunRecord, Ladder], Table], ...]:
+    return (steps_table,) if ladder.kind in LOADS else (percentile_table, split_table, resource_table)
 
 
 def percentile_table(record: RunRecord, ladder: Ladder) -> Table:
@@ -125,6 +127,24 @@ def resource_table(record: RunRecord, ladder: Ladder) -> Table:
     )
 
 
+def origin_table(record: RunRecord, ladder: Ladder) -> Table:
+    """From how many workers of a cluster the load came, and how far apart they began."""
+    return Table(
+        title=f"{ladder.name}: where the load came from",
+        columns=(
+            *_head(ladder),
+            Column(label="workers"),
+            Column(label="hosts"),
+            Column(label="lost"),
+            Column(label="start skew", unit="ms"),
+            Column(label="known within", unit="± ms"),
+            Column(label="clocks off", unit="ms"),
+        ),
+        rows=_rows(record, ladder, _origins),
+        notes=("Over the rounds: the fewest workers and hosts, the most of all else. Times depend on no wall clock.",),
+    )
+
+
 def mean_parts(cells: Iterable[CellFinished]) -> dict[str, float | None]:
     """Each part's mean in ms over the rounds that have it, in the order of ``PARTS``."""
     found: dict[str, list[float]] = {name: [] for name in PARTS}
@@ -156,6 +176,21 @@ def _counts(cell: CellFinished) -> Counts:
         max_us=1000 * (times.max_ms or 0.0),
         sum_us=1000 * (times.mean_ms or 0.0) * times.n,
     )
+
+
+def _origins(cells: Sequence[CellFinished]) -> list[str]:
+    origins = [cell.origin for cell in cells if cell.origin is not None]
+    if not origins:
+        return [formatting.MISSING] * 6
+    skews = [origin.start_skew_ms for origin in origins if origin.start_skew_ms is not None]
+    return [
+        formatting.count(min(origin.workers for origin in origins)),
+        formatting.count(min(origin.hosts for origin in origins)),
+        formatting.count(max(origin.lost for origin in origins)),
+        formatting.significant(max(skews, default=None)),
+        formatting.significant(max(origin.offset_error_ms for origin in origins)),
+        formatting.significant(max(abs(origin.clock_offset_ms) for origin in origins)),
+    ]
 
 
 def _resources(cells: Sequence[CellFinished]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -25,9 +26,10 @@ def all_tables(record: RunRecord) -> tuple[Table, ...]:
 def sentences(record: RunRecord) -> tuple[str, ...]:
     """Title; what was measured, how and when; and, when it did not reach its end, that."""
     run = record.started
-    targets = " against ".join(f"{target.label} ({target.version})" for target in record.targets)
+    first, *others = (f"{target.label} ({target.version})" for target in record.targets)
     about = (
-        f"{targets}; model {run.model}, signature {run.signature}; preset {run.preset}, profile {run.profile}, "
+        f"{first} against {_listed(others)}; model {run.model}, signature {run.signature}; "
+        f"preset {run.preset}, profile {run.profile}, "
         f"{formatting.plural(run.rounds, 'round')}; {run.started_at}; tfserve-tui {run.tool_version}; run {run.run_id}."
     )
     if record.end is None:
@@ -36,6 +38,12 @@ def sentences(record: RunRecord) -> tuple[str, ...]:
         reason = record.end.reason.rstrip(".")
         return run.title, about, f"This run ended early: {reason}. The finished cells follow."
     return run.title, about
+
+
+def _listed(words: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def json_document(record: RunRecord) -> dict[str, Any]:

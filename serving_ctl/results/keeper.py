@@ -7,9 +7,9 @@ from pathlib import Path
 
 from serving_ctl.errors import ConfigError, TfServeError
 from serving_ctl.events import CellFinished, Event, RunFailed, RunFinished, RunStarted
+from serving_ctl.results.rates import rate_ranges
 from serving_ctl.results.record import RateRange, RecordingWriter, RunRecord
 from serving_ctl.results.store import Store, open_store
-from serving_ctl.results.tables import rate_range
 
 
 class Keeper:
@@ -80,8 +80,7 @@ class Keeper:
 
 def rates_of(record: RunRecord) -> tuple[RateRange, ...]:
     """The range of ratios of each ladder that has any."""
-    ranges = (rate_range(record, ladder) for ladder in record.started.ladders)
-    return tuple(found for found in ranges if found is not None)
+    return tuple(found for ladder in record.started.ladders for found in rate_ranges(record, ladder))
 
 
 def _forget(event: Event) -> None:

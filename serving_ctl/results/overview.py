@@ -8,31 +8,48 @@ from serving_ctl import formatting
 from serving_ctl.results.record import RunSummary
 from serving_ctl.results.tables import Column, Row, RowState, Table
 
-_STATES = {"failed": RowState.FAILED, "no end": RowState.PARTIAL, "cancelled": RowState.PARTIAL}
+COLUMNS = ("run", "called", "preset", "model", "servers", "rate", "end", "cells", "profile")
+"""What tells runs of one preset apart stands first, within 80 columns; a run's id begins with its day and time."""
+_STATES = {
+    "failed": RowState.FAILED,
+    "unreadable": RowState.FAILED,
+    "no end": RowState.PARTIAL,
+    "cancelled": RowState.PARTIAL,
+}
 
 
 def history_table(runs: Sequence[RunSummary]) -> Table:
     """One row a run, in the order given."""
-    columns = ("run", "preset", "profile", "servers", "cells", "rate", "end", "baseline")
     return Table(
         title="Kept runs",
-        columns=tuple(Column(label=label, numeric=label == "cells") for label in columns),
+        columns=tuple(Column(label=label, numeric=label == "cells") for label in COLUMNS),
         rows=tuple(_row(run) for run in runs),
+        notes=tuple(f"{run.reason} `tfserve-tui forget {run.run_id}` takes it out." for run in runs if _is_lost(run)),
     )
 
 
+def rates_text(run: RunSummary) -> str:
+    """The range of ratios of each ladder, with the divisor's name where there are several."""
+    ranges = (f"{rate.other} {formatting.ratio_range(rate.low, rate.high)}".strip() for rate in run.rates)
+    return ", ".join(ranges) or formatting.MISSING
+
+
+def _is_lost(run: RunSummary) -> bool:
+    return run.state == "unreadable"
+
+
 def _row(run: RunSummary) -> Row:
-    rates = (formatting.ratio_range(rate.low, rate.high) for rate in run.rates)
     return Row(
         cells=(
             run.run_id,
-            run.preset,
-            run.profile,
-            " / ".join(run.targets),
-            f"{formatting.count(run.cells)} of {formatting.count(run.planned)}",
-            ", ".join(rates) or formatting.MISSING,
-            run.state,
             ", ".join(run.baselines),
+            run.preset,
+            run.model,
+            " / ".join(run.runtimes or run.targets) or formatting.MISSING,
+            rates_text(run),
+            run.state,
+            f"{formatting.count(run.cells)} of {'?' if _is_lost(run) else formatting.count(run.planned)}",
+            run.profile,
         ),
         state=_STATES.get(run.state, RowState.EVEN),
     )

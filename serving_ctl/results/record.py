@@ -57,18 +57,19 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         return next(ladder for ladder in self.started.ladders if ladder.name == name)
 
     @property
-    def targets(self) -> tuple[Target, Target]:
-        """Numerator and denominator of every ratio (R17)."""
-        first, second = self.started.targets
-        return first, second
+    def targets(self) -> tuple[Target, ...]:
+        """The measured servers: the numerator of every ratio (R17), then what it is divided by, one or more."""
+        return self.started.targets
 
 
-class RateRange(msgspec.Struct, frozen=True, kw_only=True):
+class RateRange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The smallest and the largest ratio of one ladder's headline table (R17)."""
 
     ladder: str
     low: float
     high: float
+    other: str = ""
+    """What the first target was divided by, where there are several."""
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,15 +83,18 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     profile: str
     rounds: int
     model: str
-    targets: tuple[str, str]
-    """Labels of both servers, the numerator of every ratio first."""
+    targets: tuple[str, ...]
+    """Labels of the measured servers, the numerator of every ratio first."""
+    runtimes: tuple[str, ...] = ()
+    """How they ran, in a word or two each: ``docker``, ``embedded``, ``gunicorn``, ``eu external``."""
     cells: int
     """Finished cells."""
     planned: int
     state: str
-    """``finished``, ``cancelled``, ``failed``, or ``no end`` for one that was cut off or is still measured."""
+    """``finished``, ``cancelled``, ``failed``, ``no end`` for one that was cut off or is still measured, ``unreadable``
+    for one whose begin or end the store cannot read: of that only id, time and cells are known."""
     reason: str = ""
-    """Why it ended early."""
+    """Why it ended early, or cannot be read."""
     duration_s: float | None = None
     rates: tuple[RateRange, ...] = ()
     baselines: tuple[str, ...] = ()
@@ -102,6 +106,8 @@ def fold_record(events: Iterable[Event], source: str) -> RunRecord:
     record: RunRecord | None = None
     for event in events:
         if isinstance(event, RunStarted):
+            if len(event.targets) < 2:
+                raise ConfigError(f"{source}: run {event.run_id} measured fewer than two servers; there is no ratio.")
             record = RunRecord(started=event)
         elif record is not None:
             record = record.with_event(event)

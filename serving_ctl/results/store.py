@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -19,15 +20,18 @@ from typing import Any, Self
 import msgspec
 
 from serving_ctl.config import data_dir
-from serving_ctl.errors import ConfigError, Exit, TfServeError
-from serving_ctl.events import CellFinished, RunFailed, RunFinished, RunStarted
+from serving_ctl.errors import ConfigError, StoreError
+from serving_ctl.events import CellFinished, RunFailed, RunFinished, RunStarted, Target
 from serving_ctl.results.histograms import decode_buckets, encode_buckets
 from serving_ctl.results.record import RateRange, RunRecord, RunSummary
 from serving_ctl.results.schema import MIGRATIONS
 
 FILE_NAME = "runs.sqlite3"
 BUSY_S = 10.0
+FULL_BYTES = 100_000
+"""With less room on the disk SQLite's input/output error means that it is full."""
 LAST = "last"
+UNREADABLE, UNKNOWN = "unreadable", "?"
 _DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
 _REASONS = {
     "SQLITE_FULL": "the disk is full; make room, then try again",
@@ -42,12 +46,6 @@ _End = RunFinished | RunFailed
 _encode = msgspec.json.Encoder().encode
 _decode_end = msgspec.json.Decoder(_End).decode
 _decode_rates = msgspec.json.Decoder(tuple[RateRange, ...]).decode
-
-
-class StoreError(TfServeError):
-    """The store cannot be read or written; the text says why and what to do."""
-
-    exit_code = Exit.INCOMPLETE
 
 
 class Damaged(StoreError):
@@ -126,17 +124,15 @@ class Store:
             write("UPDATE run SET ended = ?, rates = ? WHERE id = ?", (_text(end), _text(rates), end.run_id))
 
     def summaries(self) -> tuple[RunSummary, ...]:
-        """All kept runs, newest first. Raises StoreError."""
+        """All kept runs, newest first, one that cannot be read with the reason. Raises StoreError."""
         names: dict[str, list[str]] = {}
         for name, run_id in self._rows("SELECT name, run FROM baseline ORDER BY name"):
             names.setdefault(run_id, []).append(name)
         rows = self._rows(
-            "SELECT id, started, ended, rates, (SELECT count(*) FROM cell WHERE run = id) FROM run ORDER BY rowid DESC"
+            "SELECT id, started_at, started, ended, rates, (SELECT count(*) FROM cell WHERE run = id) "
+            "FROM run ORDER BY rowid DESC"
         )
-        return tuple(
-            _summary(_started(run_id, started), ended, rates, cells, tuple(names.get(run_id, ())))
-            for run_id, started, ended, rates, cells in rows
-        )
+        return tuple(_summary(*row, baselines=tuple(names.get(row[0], ()))) for row in rows)
 
     def find(self, reference: str) -> str:
         """The id of a run by id, unique beginning of an id, baseline's name, ``last`` or ``last~N`` (N runs before).
@@ -167,7 +163,7 @@ class Store:
             return RunRecord(
                 started=_started(run_id, started),
                 cells=tuple(_cell(run_id, finished, histogram) for finished, histogram in rows),
-                end=_decode_end(ended) if ended else None,
+                end=_ended(run_id, ended),
             )
         raise ConfigError(f"no run {run_id!r}; `tfserve-tui history` lists what is kept.")
 
@@ -237,6 +233,8 @@ class Store:
             raise kind(self._problem(name, str(error))) from None
 
     def _problem(self, name: str, text: str = "") -> str:
+        if name == "SQLITE_IOERR" and shutil.disk_usage(self.path.parent).free < FULL_BYTES:
+            name = "SQLITE_FULL"  # which SQLite says of its file, not of the memory that it shares with others
         return f"{self.path}: {_REASONS.get(name, text)}."
 
 
@@ -290,7 +288,21 @@ def _started(run_id: str, text: str) -> RunStarted:
     try:
         return msgspec.json.decode(text, type=RunStarted)
     except msgspec.DecodeError as error:
-        raise StoreError(f"run {run_id} cannot be read: {error}.") from None
+        raise _unreadable(run_id, error) from None
+
+
+def _ended(run_id: str, text: str | None) -> _End | None:
+    try:
+        return _decode_end(text) if text else None
+    except msgspec.DecodeError as error:
+        raise _unreadable(run_id, error) from None
+
+
+def _rates(run_id: str, text: str) -> tuple[RateRange, ...]:
+    try:
+        return _decode_rates(text)
+    except msgspec.DecodeError as error:
+        raise _unreadable(run_id, error) from None
 
 
 def _cell(run_id: str, text: str, histogram: str) -> CellFinished:
@@ -301,26 +313,65 @@ def _cell(run_id: str, text: str, histogram: str) -> CellFinished:
         raise StoreError(f"a cell of run {run_id} cannot be read: {error}.") from None
 
 
-def _summary(started: RunStarted, ended: str | None, rates: str, cells: int, baselines: tuple[str, ...]) -> RunSummary:
-    end = _decode_end(ended) if ended else None
+def _unreadable(run_id: str, error: Exception) -> StoreError:
+    return StoreError(f"run {run_id} cannot be read: {error}.")
+
+
+def _summary(
+    run_id: str,
+    started_at: str,
+    started: str,
+    ended: str | None,
+    rates: str,
+    cells: int,
+    *,
+    baselines: tuple[str, ...],
+) -> RunSummary:
+    """One row; one that cannot be read must not hide the others, so that it is listed with the reason."""
+    try:
+        run, end = _started(run_id, started), _ended(run_id, ended)
+        ranges = _rates(run_id, rates)
+    except StoreError as error:
+        return RunSummary(
+            run_id=run_id,
+            started_at=started_at,
+            preset=UNKNOWN,
+            title=UNKNOWN,
+            profile=UNKNOWN,
+            rounds=0,
+            model=UNKNOWN,
+            targets=(),
+            cells=cells,
+            planned=0,
+            state=UNREADABLE,
+            reason=str(error),
+            baselines=baselines,
+        )
     failed = isinstance(end, RunFailed)
     return RunSummary(
-        run_id=started.run_id,
-        started_at=started.started_at,
-        preset=started.preset,
-        title=started.title,
-        profile=started.profile,
-        rounds=started.rounds,
-        model=started.model,
-        targets=(started.targets[0].label, started.targets[1].label),
+        run_id=run_id,
+        started_at=run.started_at,
+        preset=run.preset,
+        title=run.title,
+        profile=run.profile,
+        rounds=run.rounds,
+        model=run.model,
+        targets=tuple(target.label for target in run.targets),
+        runtimes=tuple(_runtime(target, run.fingerprint) for target in run.targets),
         cells=cells,
-        planned=2 * started.rounds * sum(len(ladder.sizes) for ladder in started.ladders),
+        planned=len(run.targets) * run.rounds * sum(len(ladder.sizes) for ladder in run.ladders),
         state=_state(end),
         reason=end.reason if isinstance(end, RunFailed) and not end.cancelled else "",
         duration_s=end.duration_s if end else None,
-        rates=() if failed and not cells else _decode_rates(rates),
+        rates=() if failed and not cells else ranges,
         baselines=baselines,
     )
+
+
+def _runtime(target: Target, fingerprint: dict[str, str]) -> str:
+    """How a server ran, as short as it can be told; who runs an external one is its name."""
+    runtime = fingerprint.get(f"{target.name} runtime", "")
+    return target.label if runtime in {"", "external"} else runtime
 
 
 def _state(end: _End | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,6 +124,27 @@ def test_servers_take_turns_in_going_first():
         servers,
         servers[::-1],
     ]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_no_server_has_a_better_place_than_another(count):
+    """Over two rounds each precedes each other one once; over 2N rounds each stands at each place equally often."""
+    servers = "abcde"[:count]
+    orders = [server_order(tuple(servers), number) for number in range(1, 2 * count + 1)]
+    assert {"".join(sorted(order)) for order in orders} == {servers}
+    for odd, even in zip(orders[::2], orders[1::2], strict=True):
+        for one, other in itertools.permutations(servers, 2):
+            assert (odd.index(one) < odd.index(other)) is not (even.index(one) < even.index(other))
+    for server in servers:
+        assert sorted(order.index(server) for order in orders) == sorted([*range(count)] * 2)
+
+
+def test_every_target_is_counted():
+    plan = make_plan("mine", Preset(title="T", ladders=(SMALL,)), BenchSettings(), targets=("eu", "us", "ap"))
+    two = make_plan("mine", Preset(title="T", ladders=(SMALL,)), BenchSettings())
+    assert (plan.cells, two.cells) == (3 * 4 * 10, 2 * 4 * 10)
+    assert plan.expected_requests == two.expected_requests * 3 / 2
+    assert plan.expected_s > two.expected_s
 
 
 @pytest.mark.parametrize(

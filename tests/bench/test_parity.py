@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import threading
+from contextlib import AsyncExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -153,10 +154,11 @@ def servers():
     running.stop()
 
 
-def parity(first: str, second: str, bodies=(b"{}", b'{"a": 1}')):
+def parity(*urls: str, bodies=(b"{}", b'{"a": 1}')):
     async def check():
-        async with ModelClient(first, "m") as one, ModelClient(second, "m") as other:
-            return await check_parity(one, other, bodies, timeout_s=5.0)
+        async with AsyncExitStack() as stack:
+            clients = {f"s{n}": await stack.enter_async_context(ModelClient(url, "m")) for n, url in enumerate(urls)}
+            return await check_parity(clients, bodies, timeout_s=5.0)
 
     return asyncio.run(check())
 
@@ -178,6 +180,13 @@ def test_two_servers_that_agree_by_column(servers):
 def test_two_servers_that_differ_say_where(servers):
     found = parity(servers.start(200, {"predictions": [1.0]}), servers.start(200, {"predictions": [2.0]}))
     assert "[0]" in found.problem
+
+
+def test_of_several_each_is_held_against_the_first_and_the_one_that_differs_is_named(servers):
+    urls = [servers.start(200, {"predictions": [score]}) for score in (1.0, 1.000001, 0.999999, 2.0)]
+    found = parity(*urls[:3])
+    assert (found.problem, found.difference) == ("", pytest.approx(1e-6, rel=0.01)), "not one against the next"
+    assert parity(*urls).problem.startswith("s0 and s3: prediction[0]")
 
 
 def test_other_output_names_are_a_difference(servers):

@@ -1,4 +1,4 @@
-"""Whole runs through the engine against two small servers: what is emitted, steered, refused."""
+"""Whole runs through the engine against small servers: what is emitted, steered, refused."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ import msgspec
 import pytest
 from predicting import PredictingServer
 
-from serving_ctl.bench import runner
-from serving_ctl.config import BenchSettings, FlaskSettings, ModelSettings, Settings, TfServingSettings
+from serving_ctl.bench import search
+from serving_ctl.config import (
+    BenchSettings,
+    EndpointSettings,
+    FlaskSettings,
+    ModelSettings,
+    Settings,
+    TfServingSettings,
+)
 from serving_ctl.engine import Engine, RunOptions
-from serving_ctl.errors import ParityError, TfServeError
+from serving_ctl.errors import ConfigError, ParityError, TfServeError
 from serving_ctl.events import (
     CellFinished,
     CellStarted,
@@ -22,8 +29,13 @@ from serving_ctl.events import (
     RunFailed,
     RunFinished,
     RunStarted,
+    ServerChanged,
+    ServerState,
 )
+from serving_ctl.load import local
 from serving_ctl.load.calibrate import Calibration
+from serving_ctl.results.record import fold_record
+from serving_ctl.results.tables import headline_table
 
 PRESETS = """
 [pair]
@@ -51,6 +63,12 @@ min-seconds = 0.1
 min-requests = 5
 warmup-seconds = 0.05
 
+[limit]
+title = "A search"
+ladders = [{ kind = "client-limit", sizes = [1000] }]
+rounds = 2
+warmup-seconds = 0.05
+
 [climb]
 title = "Until it fails"
 ladders = [{ kind = "batch", sizes = [1, 2, 3, 4] }]
@@ -72,10 +90,10 @@ def servers() -> Iterator[tuple[PredictingServer, PredictingServer]]:
 def calibrated_as(monkeypatch: pytest.MonkeyPatch, floor_ms: float) -> None:
     """Take the client's floor as known, which saves a second and a half a size."""
 
-    async def known(spec: object) -> Calibration:
+    async def known(spec: object, *, processes: int) -> Calibration:
         return Calibration(ceiling_rps=1.0, floor_ms=floor_ms, cpu_us=1.0, memory_mb=1.0)
 
-    monkeypatch.setattr(runner, "calibrate", known)
+    monkeypatch.setattr(local, "calibrate", known)
 
 
 @pytest.fixture
@@ -230,6 +248,102 @@ def test_a_changed_number_of_clients_marks_the_cell(run):
 
     run.measure("one", add)
     assert ["CLIENTS-CHANGED" in cell.flags for cell in run.cells] == [True] + [False] * 3
+
+
+@pytest.mark.usefixtures("known_floor")
+def test_a_changed_number_of_clients_marks_a_search_too(run, monkeypatch):
+    for name, value in {"STEP_REQUESTS": 300, "LEAST_STEP_S": 0.0, "MOST": {True: 1.0, False: 1.0}}.items():
+        monkeypatch.setattr(search, name, value)
+
+    def add(engine: Engine, event: Event) -> None:
+        if isinstance(event, CellTick) and not run.cells and engine.steering.clients_change == 0:
+            engine.steering.change_clients(1)
+
+    run.measure("limit", add)
+    assert run.failure is None
+    assert all(cell.steps for cell in run.cells)
+    assert ["CLIENTS-CHANGED" in cell.flags for cell in run.cells] == [True] + [False] * 3
+
+
+@pytest.fixture
+def three(run, servers) -> Iterator[tuple[Run, PredictingServer]]:
+    """Two endpoints beside the third, which is flask; tf-serving is left as it comes: nothing may start it."""
+    third = PredictingServer()
+    endpoints = (EndpointSettings(name="eu", url=servers[0].url), EndpointSettings(name="us", url=third.url, model="m"))
+    settings = msgspec.structs.replace(
+        run.settings,
+        model=ModelSettings(name="m", path="nowhere"),
+        tf_serving=TfServingSettings(),
+        endpoints=endpoints,
+        bench=BenchSettings(timeout_s=10.0, targets=("us", "flask", "eu")),
+    )
+    yield Run(settings), third
+    third.close()
+
+
+@pytest.mark.usefixtures("known_floor")
+def test_three_targets_are_measured_in_turns_and_nothing_else_is_started(three):
+    run, _ = three
+    run.measure("one")
+    assert run.failure is None
+    (begun,) = run.of(RunStarted)
+    assert [(target.server, target.label) for target in begun.targets] == [
+        ("us", "us external"), ("flask", "flask external"), ("eu", "eu external"),
+    ]  # fmt: skip
+    turns = [[cell.cell.server for cell in run.cells[n : n + 3]] for n in range(0, 6, 3)]
+    assert turns == [["us", "flask", "eu"], ["eu", "flask", "us"]]
+    table = headline_table(fold_record(run.events, "this run"), begun.ladders[0])
+    (row,) = table.rows
+    assert [rate.name for rate in row.rates] == ["flask", "eu"]
+    assert all(rate.low < rate.ratio < rate.high for rate in row.rates)
+    assert {event.state for event in run.of(ServerChanged) if event.server == "tf-serving"} == {ServerState.STOPPED}
+
+
+@pytest.mark.usefixtures("known_floor")
+def test_endpoints_alone_need_no_model_here_and_names_come_from_the_run(three):
+    run, third = three
+    assert "nowhere" in Engine(Settings(model=run.settings.model), print).model_problem()
+    assert Engine(run.settings, print).model_problem() is None
+    run.measure("one", targets=("eu", "us"))
+    assert run.failure is None
+    assert {cell.cell.server for cell in run.cells} == {"eu", "us"}
+    third.factor = 3.0
+    refusal = Run(run.settings).measure("one").failure
+    assert isinstance(refusal, ParityError)
+    assert "us and flask: prediction" in str(refusal), "the one that differs from the first is named"
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [(("eu", "uss"), "did you mean 'us'"), (("eu",), "nothing to be compared with"), (("eu", "eu"), "twice")],
+)
+def test_targets_that_cannot_be_measured_are_refused_before_anything_starts(three, targets, words):
+    run, _ = three
+    run.measure("one", targets=targets)
+    assert isinstance(run.failure, ConfigError)
+    assert words in str(run.failure)
+    assert {event.state for event in run.of(ServerChanged)} == {ServerState.STOPPED}
+
+
+def test_a_server_of_somebody_else_is_asked_how_it_is(three, monkeypatch):
+    monkeypatch.setattr("serving_ctl.engine.ASK_S", 0.5)
+    run, third = three
+    third.close()
+    third.close = lambda: None
+    states: dict[str, ServerChanged] = {}
+
+    async def session() -> None:
+        engine = Engine(run.settings, lambda event: None)
+        await engine.open()
+        await engine.ask_external()
+        states.update({server: engine.current(server) for server in engine.servers})
+        await engine.close(stop_servers=False)
+
+    asyncio.run(session())
+    assert {server: state.state.value for server, state in states.items()} == {
+        "tf-serving": "stopped", "flask": "ready", "eu": "ready", "us": "failed",
+    }  # fmt: skip
+    assert third.url in states["us"].detail
 
 
 @pytest.mark.usefixtures("known_floor")

@@ -1,4 +1,4 @@
-"""Hand-made runs: the events that a run of two servers would have sent."""
+"""Hand-made runs: the events that a run would have sent. The tests of the UI build their recordings of these too."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from serving_ctl.events import (
     RunFailed,
     RunFinished,
     RunStarted,
+    Step,
     Target,
 )
 from serving_ctl.results.record import RunRecord, fold_record
@@ -36,6 +37,10 @@ DOCKER = Target(server=TF, name=TF, label="tf-serving docker", version="2.20.0",
 GUNICORN = Target(
     server=FLASK, name=FLASK, label="flask gunicorn 4 × sync", version="27.0.0", url="http://127.0.0.1:7123"
 )
+EU, US, AP = (
+    Target(server=name, name=name, label=f"{name} external", version="?", url=f"http://{name}.example:8501")
+    for name in ("eu", "us", "ap")
+)
 FACTS = (
     Fact(key="keep-alive", mark="warn", short="flask reconnects", text="gunicorn's sync worker closes each time"),
     Fact(key="predictions", mark="ok", short="predictions agree", text="agree on 5 sampled requests"),
@@ -43,7 +48,9 @@ FACTS = (
 )
 
 
-def started(*ladders: Ladder, first: Target = EMBEDDED, rounds: int = 4) -> RunStarted:
+def started(
+    *ladders: Ladder, first: Target = EMBEDDED, others: tuple[Target, ...] = (GUNICORN,), rounds: int = 4
+) -> RunStarted:
     return RunStarted(
         run_id="20260102-030405-ab12",
         started_at="2026-01-02T03:04:05+00:00",
@@ -53,7 +60,7 @@ def started(*ladders: Ladder, first: Target = EMBEDDED, rounds: int = 4) -> RunS
         profile="quick",
         rounds=rounds,
         ladders=ladders,
-        targets=(first, GUNICORN),
+        targets=(first, *others),
         facts=FACTS,
         model="text_cnn v1",
         signature="text",
@@ -126,6 +133,32 @@ def every_kind_of_row() -> RunRecord:
     return record(*events, ended(run), of=run)
 
 
+def three_targets() -> RunRecord:
+    """A finished run of three: rates of all kinds beside each other, one of them over fewer rounds."""
+    run = started(BATCH, first=EU, others=(US, AP))
+    events: list[Event] = []
+    for number, factor in enumerate((0.97, 1.02, 1.01, 0.99), 1):
+        events += [cell("eu", BATCH, 1, number, 1.0 * factor, parts=parts(0.8, 0.1))]
+        events += [cell("us", BATCH, 1, number, 2.0 * factor, parts=parts(1.1), server_cpu_s=0.4)]
+        told = Latency(n=400, mean_ms=factor, p50_ms=factor, min_ms=0.9, max_ms=1.2)
+        events += [cell("ap", BATCH, 1, number, factor, request=told, histogram=((1000, 400),))]
+        events += [cell("eu", BATCH, 2, number, 3.0), cell("ap", BATCH, 2, number, 2.0, flags=("UNSTABLE",))]
+        events += [cell("us", BATCH, 2, number, failures=failures(9))]
+        events += [cell("eu", BATCH, 4, number, 4.0 * factor), cell("us", BATCH, 4, number, 4.0)]
+        events += [cell("ap", BATCH, 4, number, 8.0)] if number < 3 else []
+    return record(*events, ended(run), of=run)
+
+
+def only_two(whole: RunRecord, other: Target) -> RunRecord:
+    """The same run as if only its first target and ``other`` had been measured."""
+    pair_of = (whole.targets[0], other)
+    kept = {target.server for target in pair_of}
+    current = whole.current if whole.current and whole.current.server in kept else None
+    cells = tuple(cell for cell in whole.cells if cell.cell.server in kept)
+    run = msgspec.structs.replace(whole.started, targets=pair_of)
+    return msgspec.structs.replace(whole, started=run, cells=cells, current=current)
+
+
 def measuring() -> RunRecord:
     """A run in its second round: one row measured once, one in flight, two waiting."""
     run = started(BATCH)
@@ -137,3 +170,65 @@ def relabelled(whole: RunRecord, first: Target) -> RunRecord:
     """The same run with another first server."""
     run = msgspec.structs.replace(whole.started, targets=(first, GUNICORN))
     return msgspec.structs.replace(whole, started=run)
+
+
+def only_errors() -> RunRecord:
+    run = started(BATCH)
+    cells = [cell(s, BATCH, n, 1, failures=failures(9)) for n in BATCH.sizes for s in (TF, FLASK)]
+    return record(*cells, ended(run), of=run)
+
+
+def odd_numbers() -> RunRecord:
+    """Values that are no numbers, ratios without end, times of zero."""
+    run = started(BATCH)
+    nan = {"request": Latency(n=400, p50_ms=float("nan"), mean_ms=float("nan"))}
+    return record(
+        *pair(BATCH, 1, 1, 1e-9, 1e9),
+        *pair(BATCH, 1, 2, 1e-9, 1e9),
+        cell(TF, BATCH, 2, 1, 1.0, **nan),
+        cell(FLASK, BATCH, 2, 1, 1.0),
+        cell(TF, BATCH, 4, 1, 1.0, request=Latency(n=400, p50_ms=float("inf"))),
+        cell(FLASK, BATCH, 4, 1, 1.0, request=Latency(n=400, p50_ms=0.0)),
+        ended(run),
+        of=run,
+    )
+
+
+def a_search() -> RunRecord:
+    """Two searches: one that found its limit, one that never held."""
+    rate = Ladder(name="rate", kind="rate-limit", sizes=(20,))
+    run = started(rate, rounds=2)
+    held = Step(load=512.0, verdict="held", p99_ms=4.0, throughput_rps=511.0, requests=3000, errors=0)
+    above = Step(load=1024.0, verdict="p99 above the limit", p99_ms=40.0, throughput_rps=900.0, requests=3000, errors=1)
+    cells = [cell(TF, rate, 20, n, 1.0, limit=512.0, steps=(held, above)) for n in (1, 2)]
+    never = cell(FLASK, rate, 20, 1, flags=("OVER-LIMIT",), steps=(above,))
+    return record(*cells, never, ended(run), of=run)
+
+
+def nothing() -> RunRecord:
+    return record(of=started(BATCH, CLIENTS))
+
+
+def died() -> RunRecord:
+    run = started(BATCH, CLIENTS)
+    return record(*pair(BATCH, 1, 1, 1.0, 2.0), skipped(TF, CLIENTS, 1), cut_short(run), of=run)
+
+
+def few_requests() -> RunRecord:
+    run = started(BATCH, rounds=2)
+    few = {"requests": 3, "request": Latency(n=3, mean_ms=1.0, min_ms=0.9, max_ms=1.2), "histogram": ((900, 3),)}
+    return record(*[cell(s, BATCH, 1, n, 1.0, **few) for n in (1, 2) for s in (TF, FLASK)], ended(run), of=run)
+
+
+EVERY_RUN_OF_TWO = {
+    "every row": every_kind_of_row,
+    "measuring": measuring,
+    "only errors": only_errors,
+    "odd numbers": odd_numbers,
+    "a search": a_search,
+    "nothing": nothing,
+    "zero rounds": lambda: record(ended(started(BATCH)), of=started(BATCH, rounds=0)),
+    "died": died,
+    "few requests": few_requests,
+}
+"""Whatever a run can go through."""

@@ -11,34 +11,35 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from results.run_samples import (  # fmt: skip
+from results.run_samples import (
     BATCH,
-    CLIENTS,
+    EVERY_RUN_OF_TWO,
     FLASK,
     TF,
+    a_search,
     cell,
-    cut_short,
     ended,
     every_kind_of_row,
     failures,
-    measuring,
-    pair,
+    few_requests,
+    nothing,
+    only_errors,
     record,
-    skipped,
     started,
+    three_targets,
 )
 
 from serving_ctl import formatting
 from serving_ctl.errors import ConfigError
-from serving_ctl.events import Ladder, Latency, Part, Step
+from serving_ctl.events import Part
 from serving_ctl.results.details import detail_tables, split_table
 from serving_ctl.results.document import all_tables
 from serving_ctl.results.export import FORMATS, check_export, is_stdout, render, write_export
 from serving_ctl.results.export.csv import COLUMNS
-from serving_ctl.results.export.series import SPECTRUM, bars, curves, spectra
 from serving_ctl.results.histograms import decode_buckets
 from serving_ctl.results.metrics import REQUEST_TIME
 from serving_ctl.results.record import RunRecord, read_record
+from serving_ctl.results.series import SPECTRUM, bars, curves, spectra
 from serving_ctl.results.tables import Table, ladder_tables, ratio_table
 from serving_ctl.results.text import table_text
 
@@ -46,66 +47,7 @@ REAL = Path(__file__).parents[1] / "data" / "batch-small.jsonl"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def only_errors() -> RunRecord:
-    run = started(BATCH)
-    cells = [cell(s, BATCH, n, 1, failures=failures(9)) for n in BATCH.sizes for s in (TF, FLASK)]
-    return record(*cells, ended(run), of=run)
-
-
-def odd_numbers() -> RunRecord:
-    """Values that are no numbers, ratios without end, times of zero."""
-    run = started(BATCH)
-    nan = {"request": Latency(n=400, p50_ms=float("nan"), mean_ms=float("nan"))}
-    return record(
-        *pair(BATCH, 1, 1, 1e-9, 1e9),
-        *pair(BATCH, 1, 2, 1e-9, 1e9),
-        cell(TF, BATCH, 2, 1, 1.0, **nan),
-        cell(FLASK, BATCH, 2, 1, 1.0),
-        cell(TF, BATCH, 4, 1, 1.0, request=Latency(n=400, p50_ms=float("inf"))),
-        cell(FLASK, BATCH, 4, 1, 1.0, request=Latency(n=400, p50_ms=0.0)),
-        ended(run),
-        of=run,
-    )
-
-
-def a_search() -> RunRecord:
-    """Two searches: one that found its limit, one that never held."""
-    rate = Ladder(name="rate", kind="rate-limit", sizes=(20,))
-    run = started(rate, rounds=2)
-    held = Step(load=512.0, verdict="held", p99_ms=4.0, throughput_rps=511.0, requests=3000, errors=0)
-    above = Step(load=1024.0, verdict="p99 above the limit", p99_ms=40.0, throughput_rps=900.0, requests=3000, errors=1)
-    cells = [cell(TF, rate, 20, n, 1.0, limit=512.0, steps=(held, above)) for n in (1, 2)]
-    never = cell(FLASK, rate, 20, 1, flags=("OVER-LIMIT",), steps=(above,))
-    return record(*cells, never, ended(run), of=run)
-
-
-def nothing() -> RunRecord:
-    return record(of=started(BATCH, CLIENTS))
-
-
-def died() -> RunRecord:
-    run = started(BATCH, CLIENTS)
-    return record(*pair(BATCH, 1, 1, 1.0, 2.0), skipped(TF, CLIENTS, 1), cut_short(run), of=run)
-
-
-def few_requests() -> RunRecord:
-    run = started(BATCH, rounds=2)
-    few = {"requests": 3, "request": Latency(n=3, mean_ms=1.0, min_ms=0.9, max_ms=1.2), "histogram": ((900, 3),)}
-    return record(*[cell(s, BATCH, 1, n, 1.0, **few) for n in (1, 2) for s in (TF, FLASK)], ended(run), of=run)
-
-
-RUNS = {
-    "real": lambda: read_record(REAL),
-    "every row": every_kind_of_row,
-    "measuring": measuring,
-    "only errors": only_errors,
-    "odd numbers": odd_numbers,
-    "a search": a_search,
-    "nothing": nothing,
-    "zero rounds": lambda: record(ended(started(BATCH)), of=started(BATCH, rounds=0)),
-    "died": died,
-    "few requests": few_requests,
-}
+RUNS = {"real": lambda: read_record(REAL), "three targets": three_targets, **EVERY_RUN_OF_TWO}
 every_run = pytest.mark.parametrize("name", RUNS)
 
 
@@ -174,14 +116,18 @@ def test_csv_has_a_row_for_each_size_and_server_and_the_cells_of_the_tables(name
     assert len(shown) == len(rows)
     for ladder in run.started.ladders:
         for size, row in zip(ladder.sizes, ratio_table(run, ladder, _headline(ladder)).rows, strict=True):
-            for server, text in zip((TF, FLASK), row.cells[2:4], strict=True):
-                found = shown[ladder.name, _headline(ladder).key, size, server]
+            several = len(row.rates) > 1
+            for place, target in enumerate(run.targets):
+                found = shown[ladder.name, _headline(ladder).key, size, target.server]
+                text, *rate = row.against(max(place - 1, 0))
+                if place == 0:
+                    text, rate = row.cells[2], [""] * 3 if several else rate
                 assert found["value_shown"] == text
-                assert (found["rate_shown"], found["interval_shown"], found["verdict"]) == row.cells[4:]
+                assert [found["rate_shown"], found["interval_shown"], found["verdict"]] == rate
                 if found["value"]:
                     assert formatting.significant(float(found["value"])) == text
                 if found["rate"]:
-                    assert formatting.ratio(float(found["rate"])) == row.cells[4]
+                    assert formatting.ratio(float(found["rate"])) == rate[0]
 
 
 def _headline(ladder):

@@ -25,13 +25,14 @@ from results.run_samples import (
     started,
 )
 
-from serving_ctl.errors import ConfigError, Exit, TfServeError
+from serving_ctl.errors import ConfigError, Exit, StoreError, TfServeError
 from serving_ctl.events import encode_event
 from serving_ctl.results import schema, store
 from serving_ctl.results.histograms import decode_buckets
 from serving_ctl.results.keeper import Keeper
+from serving_ctl.results.overview import history_table
 from serving_ctl.results.record import RunRecord, read_record
-from serving_ctl.results.store import Damaged, Store, StoreError, open_store
+from serving_ctl.results.store import Damaged, Store, open_store
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT / "tests" / "data" / "batch-small.jsonl"
@@ -227,6 +228,25 @@ class TestBadFiles:
         database.close()
         with pytest.raises(StoreError, match="cannot be read"):
             read(path, put.started.run_id)
+
+    @pytest.mark.parametrize(("column", "value"), [("started", "{}"), ("ended", "{]"), ("rates", "7")])
+    def test_a_run_that_cannot_be_read_hides_no_other(self, path, column, value):
+        put = keep(path, simple_run())
+        keep(path, every_kind_of_row(), "other")
+        database = sqlite3.connect(path)
+        database.execute(f"UPDATE run SET {column} = ? WHERE id = ?", (value, put.started.run_id))
+        database.commit()
+        database.close()
+        with Store(path) as opened:
+            good, bad = opened.summaries()
+            assert (good.run_id, good.state) == ("other", "finished")
+            assert (bad.run_id, bad.state, bad.cells) == (put.started.run_id, "unreadable", len(put.cells))
+            assert f"forget {put.started.run_id}" in history_table([good, bad]).notes[0]
+            if column != "rates":
+                with pytest.raises(StoreError, match="cannot be read"):
+                    opened.record(put.started.run_id)
+            opened.delete(put.started.run_id)
+            assert [run.run_id for run in opened.summaries()] == ["other"]
 
     def test_a_folder_in_its_place(self, path):
         path.mkdir()

@@ -33,6 +33,7 @@ from serving_ctl.results.metrics import (
     SERVICE_TIME,
     THROUGHPUT,
 )
+from serving_ctl.results.rates import row_comparison
 from serving_ctl.results.tables import (
     RowState,
     failure_table,
@@ -40,7 +41,6 @@ from serving_ctl.results.tables import (
     headline_table,
     ladder_tables,
     ratio_table,
-    row_comparison,
 )
 from serving_ctl.results.text import table_text
 from serving_ctl.stats.rounds import compare_rounds

@@ -6,6 +6,7 @@ Colours are named by role, so that the HTML can let its style sheet choose them;
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -15,12 +16,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from serving_ctl import formatting
-from serving_ctl.config import TF_SERVING
 from serving_ctl.events import Ladder
 from serving_ctl.results.details import PARTS
-from serving_ctl.results.export.series import Bar, Curve, Spectrum, bars, curves, shown_sizes, spectra
 from serving_ctl.results.metrics import CHARTED
 from serving_ctl.results.record import RunRecord
+from serving_ctl.results.series import Bar, Curve, Spectrum, bars, curves, shown_sizes, spectra
 from serving_ctl.results.tables import SIZE_LABELS
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ PALETTE = {
     "grid": "#d5dade",
     "first": "#0a58b8",
     "second": "#a84a00",
+    "third": "#8a1c8c",
+    "fourth": "#2f6b00",
+    "fifth": "#b3124f",
+    "sixth": "#5b5b5b",
     "connect": "#8a5a00",
     "network": "#7a868f",
     "json": "#6d4fb3",
@@ -40,6 +44,10 @@ PALETTE = {
     "graph": "#0d6e73",
 }
 """The role of each colour and what it is on white paper; servers have the colours they have in the terminal."""
+LOOKS = {"first": "o", "second": "s", "third": "^", "fourth": "D", "fifth": "v", "sixth": "P"}
+"""Role of the colour, and marker, of each target by its place."""
+Styles = Mapping[str, tuple[str, str]]
+"""Colour and marker by server."""
 WIDTH, HEIGHT = 6.6, 3.6
 BAR_HEIGHT = 0.26
 MANY_DECADES = 1e4
@@ -104,18 +112,24 @@ def _curve_charts(record: RunRecord, ladder: Ladder) -> list[Chart]:
         Chart(
             title=f"{ladder.name}: {metric.label}",
             height=HEIGHT,
-            draw=partial(_draw_curves, lines=lines, ladder=ladder, scale=f"{metric.label}, {metric.unit}"),
+            draw=partial(
+                _draw_curves,
+                lines=lines,
+                styles=styles_of(record),
+                ladder=ladder,
+                scale=f"{metric.label}, {metric.unit}",
+            ),
         )
         for metric, lines in found
         if lines
     ]
 
 
-def _draw_curves(axes: Axes, *, lines: Sequence[Curve], ladder: Ladder, scale: str) -> None:
+def _draw_curves(axes: Axes, *, lines: Sequence[Curve], styles: Styles, ladder: Ladder, scale: str) -> None:
     for line in lines:
-        colour = _server_colour(line.server)
+        colour, marker = styles[line.server]
         axes.fill_between(line.sizes, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(line.sizes, line.values, color=colour, marker="o", markersize=4, label=line.name)
+        axes.plot(line.sizes, line.values, color=colour, marker=marker, markersize=4, label=line.name)
     _label(axes, SIZE_LABELS[ladder.kind], scale)
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -130,18 +144,19 @@ def _spectrum_charts(record: RunRecord, ladder: Ladder) -> list[Chart]:
         Chart(
             title=f"{ladder.name}: percentiles at {SIZE_LABELS[ladder.kind]} {formatting.count(size)}",
             height=HEIGHT,
-            draw=partial(_draw_spectra, lines=lines),
+            draw=partial(_draw_spectra, lines=lines, styles=styles_of(record)),
         )
         for size, lines in found
         if lines
     ]
 
 
-def _draw_spectra(axes: Axes, *, lines: Sequence[Spectrum]) -> None:
+def _draw_spectra(axes: Axes, *, lines: Sequence[Spectrum], styles: Styles) -> None:
     """Request time by percentile, the percentiles spaced by their number of nines."""
     for line in lines:
         rare = [1 / (1 - p) for p in line.percentiles]
-        axes.plot(rare, line.times_ms, color=_server_colour(line.server), label=line.name)
+        colour, marker = styles[line.server]
+        axes.plot(rare, line.times_ms, color=colour, marker=marker, markevery=[-1], markersize=4, label=line.name)
     axes.set_xscale("log")
     axes.set_yscale("log")
     _label(axes, "percentile", "request time, ms")
@@ -204,8 +219,10 @@ def _plain_numbers(axes: Axes) -> None:
     axes.yaxis.set_minor_locator(LogLocator(subs=()))
 
 
-def _server_colour(server: str) -> str:
-    return PALETTE["first" if server == TF_SERVING else "second"]
+def styles_of(record: RunRecord) -> Styles:
+    """Colour on white paper and marker of each target, by its place; after the last they begin anew."""
+    looks = itertools.cycle((PALETTE[role], marker) for role, marker in LOOKS.items())
+    return {target.server: look for target, look in zip(record.targets, looks, strict=False)}
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from serving_ctl.results.document import all_tables, sentences
 from serving_ctl.results.export.charts import PALETTE, chart_svg, charts_of
 from serving_ctl.results.record import RunRecord
-from serving_ctl.results.tables import RowState, Table
+from serving_ctl.results.tables import FIRST_RATE, GROUP, Column, Row, RowState, Table
 
 DARK = {
     "ink": "#dfe5ea",
@@ -15,6 +16,10 @@ DARK = {
     "grid": "#37424c",
     "first": "#6db5ff",
     "second": "#ffa24d",
+    "third": "#e08be2",
+    "fourth": "#a3d65c",
+    "fifth": "#ff86ab",
+    "sixth": "#c2c2c2",
     "connect": "#ffd05c",
     "network": "#98a3ad",
     "json": "#b79cff",
@@ -33,10 +38,11 @@ p { margin: .3rem 0; color: var(--quiet) } p.trouble { color: var(--worse); font
 div.wide { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .28rem .8rem; border-bottom: 1px solid var(--grid); text-align: left; vertical-align: top }
+td.number { white-space: nowrap }
 th { color: var(--quiet); font-weight: 600; border-bottom-width: 2px } td.number, th.number { text-align: right }
 tbody tr:nth-child(even) { background: var(--band) }
-tr.better td:last-child { color: var(--better); font-weight: 600 }
-tr.worse td:last-child, tr.failed td:last-child { color: var(--worse); font-weight: 600 }
+td.better { color: var(--better); font-weight: 600 }
+td.worse, td.failed { color: var(--worse); font-weight: 600 }
 div.charts { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(28rem, 100%%), 1fr)) }
 figure { margin: 0 } figcaption { font-weight: 600; margin-bottom: .2rem } svg { width: 100%%; height: auto }
 @media print { body { max-width: none } h2, figure { break-inside: avoid } }
@@ -80,15 +86,7 @@ def _section(table: Table) -> str:
     heads = "".join(
         f'<th scope="col"{_number(column.numeric)}>{escape(column.heading)}</th>' for column in table.columns
     )
-    rows = "\n".join(
-        f"<tr{_state(row.state)}>"
-        + "".join(
-            f"<td{_number(column.numeric)}>{escape(cell)}</td>"
-            for cell, column in zip(row.cells, table.columns, strict=True)
-        )
-        + "</tr>"
-        for row in table.rows
-    )
+    rows = "\n".join(f"<tr>{_cells(row, table.columns)}</tr>" for row in table.rows)
     notes = "".join(f"<p>{escape(note)}</p>" for note in table.notes)
     return (
         f'<section><h2>{escape(table.title)}</h2><div class="wide"><table><thead><tr>{heads}</tr></thead>'
@@ -96,11 +94,23 @@ def _section(table: Table) -> str:
     )
 
 
+def _cells(row: Row, columns: Sequence[Column]) -> str:
+    """The cells of a row; a verdict is coloured as its rate is, the last cell of any other table as the row is."""
+    if row.rates:
+        states = {FIRST_RATE + GROUP * (number + 1) - 1: rate.state for number, rate in enumerate(row.rates)}
+    else:
+        states = {len(columns) - 1: row.state}
+    return "".join(
+        f"<td{_number(column.numeric)}{_state(states.get(place))}>{escape(cell)}</td>"
+        for place, (cell, column) in enumerate(zip(row.cells, columns, strict=True))
+    )
+
+
 def _number(numeric: bool) -> str:
     return ' class="number"' if numeric else ""
 
 
-def _state(state: RowState) -> str:
+def _state(state: RowState | None) -> str:
     told = {RowState.BETTER, RowState.WORSE, RowState.FAILED}
     return f' class="{state.value}"' if state in told else ""
 

@@ -10,8 +10,8 @@ import msgspec
 from serving_ctl.events import Ladder
 from serving_ctl.results.details import counts_of, mean_parts
 from serving_ctl.results.metrics import Metric
+from serving_ctl.results.rates import values_by_round
 from serving_ctl.results.record import RunRecord
-from serving_ctl.results.tables import values_by_round
 from serving_ctl.stats.latency import quantile_us, smallest_n
 from serving_ctl.stats.rounds import half_width
 
