@@ -19,6 +19,7 @@ from serving_ctl.config import Settings, state_dir
 from serving_ctl.errors import Exit
 from tui import keys
 from tui.conductor import OpenEngine, open_engine
+from tui.drawing import meet
 from tui.possible import obstacle
 from tui.screens.main import MainScreen, Replay
 from tui.theme import THEMES, check_theme, default_variables
@@ -45,7 +46,8 @@ class TfServeApp(App[None]):
             self.register_theme(own)
         wanted = theme or settings.ui.theme
         check_theme(wanted, self.available_themes)
-        keys.check_chosen(settings.ui.keys)
+        keys.choose(settings.ui.keys)
+        meet(settings.servers)
         self.set_keymap(settings.ui.keys)
         self.theme = wanted
         self._main = MainScreen(settings, replay=replay, make_engine=make_engine, clock=clock)
@@ -71,13 +73,14 @@ class TfServeApp(App[None]):
         """Only what is possible now: presets, keys, themes."""
         if not isinstance(screen, MainScreen):
             return
-        for preset in self._main.conductor.presets:
-            if not obstacle(screen.look(), "run_preset", preset.key):
-                run = partial(screen.action_run_preset, preset.key)
-                yield SystemCommand(f"Run {preset.name}", preset.title, run)
+        now = screen.look()
+        if not obstacle(now, "run_preset", min(now.preset_keys, default="")):
+            for preset in self._main.conductor.presets:
+                key = f"key {preset.key} · " if preset.key else ""
+                yield SystemCommand(f"Run {preset.name}", key + preset.title, partial(screen.run_named, preset.name))
         for entry in keys.commands():
-            if not obstacle(screen.look(), entry.verb, entry.argument):
-                yield SystemCommand(keys.command_name(entry), entry.help, partial(self._run_on_main, entry.action))
+            if not obstacle(now, entry.verb, entry.argument):
+                yield SystemCommand(*keys.command(entry), partial(self._run_on_main, entry.action))
         yield SystemCommand("Theme", "Other colours", self.action_change_theme)
 
     def on_mount(self) -> None:

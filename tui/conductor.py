@@ -8,23 +8,23 @@ from __future__ import annotations
 import asyncio
 import importlib
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from serving_ctl.bench.progress import Progress
-from serving_ctl.config import FLASK, TF_SERVING, Settings
+from serving_ctl.config import Settings
 from serving_ctl.errors import ServerStartError, TfServeError
 from serving_ctl.events import Event, ServerState
+from tui import keys
 from tui.model_export import can_export, export_model
 
 if TYPE_CHECKING:
     from serving_ctl.bench.steering import Steering
     from serving_ctl.engine import Engine, PresetSummary
 
-SERVERS = (TF_SERVING, FLASK)
 UP = {ServerState.READY, ServerState.DEGRADED}
 SAMPLE_S = 1.0
 CLOSE_LIMIT_S = 20.0
@@ -68,10 +68,17 @@ class Conductor:
         self.step = ""
         """What is being done for it, where that is known."""
         self.settings = settings
+        self.is_open = False
+        """The engine is loaded and has found what runs."""
         self._emit, self._make = emit, make
         self._spawn, self._say, self._not_started, self._changed = spawn, say, not_started, changed
         self._run: Worker[None] | None = None
         self._moves: dict[str, Worker[None]] = {}
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Names of all servers."""
+        return self.settings.servers
 
     @property
     def is_running(self) -> bool:
@@ -104,8 +111,12 @@ class Conductor:
             self.engine = await asyncio.to_thread(self._make, self.settings, from_any_thread(self._emit))
             self.look_again()
             await self.engine.open()
+            self.is_open = True
+            self._changed()
+            await self.engine.ask_external()
         except TfServeError as error:
             self._say(error)
+        self.is_open = self.engine is not None
         self._changed()
         await self._sample_forever()
 
@@ -134,14 +145,15 @@ class Conductor:
         """The preset of the first run: the one that is expected to be over first."""
         return min(self.presets, key=lambda preset: preset.expected_s).name if self.presets else ""
 
-    @property
-    def offer(self) -> str:
-        """The first step in one sentence."""
-        last = f"starts both servers, if need be, and runs {self.first_preset}"
+    def offer(self, up: Collection[str]) -> str:
+        """The first step in one sentence, with the servers ``up`` as they are."""
+        start = keys.say("{first_step}")
+        starts = "" if set(self.servers) <= set(up) else "starts the servers that do not run and "
+        last = f"{starts}runs {self.first_preset}, the shortest test"
         if not self.can_export_model:
-            return f"Enter {last}."
+            return f"{start} {last}."
         folder = self.settings.model.path
-        return f"No model yet: Enter trains the text CNN (half a minute), exports it to {folder}, {last}."
+        return f"No model yet: {start} trains the text CNN (half a minute), exports it to {folder}, then {last}."
 
     def pause(self) -> None:
         """Pause the run, or go on with it."""
@@ -187,7 +199,7 @@ class Conductor:
         if self.engine is None:
             return ()
         here = self.started_here()
-        return tuple(s for s in SERVERS if is_up(progress, s) and progress.servers[s].ours and s not in here)
+        return tuple(s for s in self.servers if is_up(progress, s) and progress.servers[s].ours and s not in here)
 
     def started_here(self) -> tuple[str, ...]:
         """Servers that would outlive us although we started them."""
@@ -216,6 +228,7 @@ class Conductor:
 
     async def _first_run(self, engine: Engine) -> None:
         if self.can_export_model:
+            self._say_step("TensorFlow is being loaded for the training")
             await export_model(self.settings.model, self._say_step)
             self.look_again()
             self._say_step("")

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from serving_ctl.config import TF_SERVING
 from serving_ctl.errors import ServerStartError
 from serving_ctl.results.record import RunRecord
+from tui import keys
 
 if TYPE_CHECKING:
     from serving_ctl.engine import Engine
     from tui.screens.main import MainScreen
+
+RUNS_WITH_OLD_FLAGS = " tf-serving runs with the flags of its start: {restart_servers} restarts it with these."
 
 
 class Dialogs:
@@ -41,7 +44,7 @@ class Dialogs:
         """All keys, those of the pane in sight first."""
         from tui.screens.help import HelpScreen
 
-        self._screen.app.push_screen(HelpScreen(self._screen.pane, self._screen.conductor.settings.ui.keys))
+        self._screen.app.push_screen(HelpScreen(self._screen.pane))
 
     def doctor(self, error: ServerStartError | None = None) -> None:
         """The doctor's findings, under why a start failed; a panel that is open takes the sentence in."""
@@ -110,10 +113,13 @@ class Dialogs:
             self._screen.run_named(name)
 
     def _workers(self) -> None:
+        """The parts of the server whose card has the focus: tf-serving's tasks, else flask's workers."""
+        from tui.screens.tasks import TasksScreen
         from tui.screens.workers import WorkersScreen
 
         if self._engine is not None:
-            self._screen.app.push_screen(WorkersScreen(self._engine))
+            parts = TasksScreen if self._screen.look().card == TF_SERVING else WorkersScreen
+            self._screen.app.push_screen(parts(self._engine))
 
     def _containers(self) -> None:
         from tui.screens.containers import ContainersScreen
@@ -131,7 +137,7 @@ class Dialogs:
         """Say it, and that a tf-serving that runs does not have them."""
         if told:
             is_up = TF_SERVING in self._screen.look().servers_up
-            more = " tf-serving runs with the flags of its start: r restarts it with these." if is_up else ""
+            more = keys.say(RUNS_WITH_OLD_FLAGS) if is_up else ""
             self._screen.notify(told + more, title="Flags", timeout=10, markup=False)
 
     def _configs(self) -> None:

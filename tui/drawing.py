@@ -12,8 +12,13 @@ from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 
-SERVER_GLYPHS = {"tf-serving": "●", "flask": "■"}
-"""Each server has its shape as well as its colour, so that no state is told by colour alone."""
+KNOWN = ("tf-serving", "flask")
+"""The servers that every machine has, in the order they are shown and compared (R17)."""
+GLYPHS = "●■▲◆★✚"
+"""Each server has its shape as well as its colour, so that none is told by colour alone."""
+_met: dict[str, int] = {server: place for place, server in enumerate(KNOWN)}
+"""Each server's place among the looks: further ones take the next when they are first drawn, and keep it in the cards,
+charts and tables of this process."""
 
 
 class Span(NamedTuple):
@@ -26,9 +31,27 @@ class Span(NamedTuple):
 Line = tuple[Span, ...]
 
 
+def meet(servers: Iterable[str]) -> None:
+    """Begin anew with the looks: ``servers`` take theirs in this order."""
+    _met.clear()
+    _met.update((server, place) for place, server in enumerate(KNOWN))
+    for server in servers:
+        _place(server)
+
+
 def server_glyph(server: str) -> str:
     """The shape that stands for a server everywhere."""
-    return SERVER_GLYPHS.get(server, "◆")
+    return GLYPHS[_place(server)]
+
+
+def server_role(server: str) -> str:
+    """The role that gives a server its colour: ``tf-serving``, ``flask``, then ``server-3`` to ``server-6``."""
+    place = _place(server)
+    return KNOWN[place] if place < len(KNOWN) else f"server-{place + 1}"
+
+
+def _place(server: str) -> int:
+    return _met.setdefault(server, len(KNOWN) + (len(_met) - len(KNOWN)) % (len(GLYPHS) - len(KNOWN)))
 
 
 def line(*parts: Span | str) -> Line:
@@ -109,10 +132,19 @@ def wrap(text: str, width: int) -> list[str]:
             continue
         rest = word.lstrip()
         while cell_len(rest) > width > 0:
-            lines.append(rest[:width])
-            rest = rest[width:]
+            head = _head(rest, width)
+            lines.append(head)
+            rest = rest[len(head) :]
         lines.append(rest)
     return [shown.rstrip() for shown in lines if shown.strip()]
+
+
+def _head(text: str, width: int) -> str:
+    """The first characters of ``text`` that fit ``width`` columns; one at least."""
+    size = 1
+    while size < len(text) and cell_len(text[: size + 1]) <= width:
+        size += 1
+    return text[:size]
 
 
 def narrowest(text: str, lines: int, least: int = 0) -> int:

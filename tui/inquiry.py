@@ -9,6 +9,7 @@ import msgspec
 
 from serving_ctl.bench.progress import Progress
 from serving_ctl.errors import TfServeError
+from tui import keys
 from tui.conductor import is_up
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     model: Any = None
     """The engine's ``ServedModel``."""
     versions: tuple[Any, ...] = ()
-    """The engine's ``ModelVersion`` values, newest first."""
+    """The engine's ``ModelVersion`` values, newest first; told also where the metadata is not (none is available)."""
     document: dict[str, Any] | None = None
     """The metadata as it was sent."""
     problem: str = ""
@@ -33,18 +34,19 @@ async def ask_model(engine: Engine, server: str, progress: Progress) -> Served:
     from serving_ctl.engine import parse_model
 
     if not is_up(progress, server):
-        return Served(server=server, problem="not running; s starts it, u asks again")
+        return Served(server=server, problem=keys.say("not running; {toggle_servers} starts it"))
+    versions: tuple[Any, ...] = ()
     try:
-        document = await engine.metadata(server)
         versions = await engine.model_status(server)
+        document = await engine.metadata(server)
         return Served(server=server, model=parse_model(document), versions=versions, document=document)
     except TfServeError as error:
-        return Served(server=server, problem=str(error))
+        return Served(server=server, versions=versions, problem=str(error))
 
 
 def not_disturbed(server: str) -> Served:
     """In place of an answer while a run is on: nobody asks the servers anything inside a measured window (R11)."""
-    return Served(server=server, problem="a run is on and is not disturbed; u asks when it has ended")
+    return Served(server=server, problem=keys.say("a run is on and is not disturbed; {update} asks when it has ended"))
 
 
 async def newest_lines(engine: Engine, server: str) -> Sequence[str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from textual.binding import Binding
@@ -13,8 +12,8 @@ from serving_ctl.config import nearest
 from serving_ctl.errors import ConfigError
 
 PRESET_KEYS = "0123456789"
-ALWAYS, IDLE, RUNNING = "always", "idle", "running"
-"""When the footer shows a key: at any time, while no run is on, or during one."""
+ALWAYS, BENCH, IDLE, RUNNING = "always", "bench", "idle", "running"
+"""When the footer shows a key: at any time; on the Bench pane at any time, while no run is on, or during one."""
 
 PLACES = {
     "main": "Everywhere",
@@ -23,6 +22,7 @@ PLACES = {
     "logs": "Logs pane",
     "history": "History pane",
     "workers": "Dialog: workers",
+    "tasks": "Dialog: tasks",
     "containers": "Dialog: Docker containers",
     "doctor": "Dialog: doctor",
     "flags": "Dialog: flags",
@@ -46,7 +46,7 @@ class Key(NamedTuple):
     shown: str = ""
     """How the keys are written for people; empty takes ``keys``."""
     footer: str = ""
-    """``ALWAYS``, ``IDLE`` or ``RUNNING``; empty for a key that the footer does not show."""
+    """``ALWAYS``, ``BENCH``, ``IDLE`` or ``RUNNING``; empty for a key that the footer of the Bench pane leaves out."""
 
     @property
     def verb(self) -> str:
@@ -67,25 +67,26 @@ class Key(NamedTuple):
 
 KEYS = (
     Key("main", ",".join(PRESET_KEYS), "run_preset", "run", "Run the preset of that number", "0 … 9", IDLE),
-    Key("main", "enter", "first_step", "", "Before the first run: do what the screen offers", "Enter"),
+    Key("main", "enter", "first_step", "first run", "Do what the first screen offers, before the first run", "Enter",
+        IDLE),
     Key("main", "s", "toggle_servers", "start/stop", "Start what is stopped, else stop both servers; again during a "
         "start: call it off. With a server card in focus: that server alone", footer=IDLE),
     Key("main", "r", "restart_servers", "restart", "Restart both servers, or the one in focus", footer=IDLE),
     Key("main", "x", "hard_stop", "", "Stop both servers, or the one in focus, without waiting for their requests"),
     Key("main", "p", "pause", "pause", "Pause the run, or go on with it", footer=RUNNING),
+    Key("main", "c", "cancel_run", "cancel", "Cancel the run or a start; finished cells are kept", footer=RUNNING),
     Key("main", "n", "skip_cell", "skip cell", "Skip the cell being measured; what it has measured is kept",
         footer=RUNNING),
     Key("main", "plus,equals_sign", "change_clients(1)", "client", "One client more in the cell being measured",
         "+ or =", RUNNING),
     Key("main", "minus", "change_clients(-1)", "client", "One client fewer in the cell being measured", "-", RUNNING),
-    Key("main", "c", "cancel_run", "cancel", "Cancel the run or a start; finished cells are kept", footer=ALWAYS),
     Key("main", "e", "open('export')", "export", "Export the run as a file; its ending is the format", footer=IDLE),
     Key("main", "i", "open('picture')", "", "Save a picture of the screen as SVG"),
     Key("main", "o", "open('preset')", "", "Preset form: change a preset for this session, or save it"),
+    Key("main", "v", "next_view", "view", "Another view: ticks, sizes or histogram (Bench); JSON, curl, Python or gRPC "
+        "(Model); signature (Try it); severity (Logs)", footer=BENCH),
     Key("main", "left_square_bracket,left", "step_table(-1)", "", "Previous table of the run", "[ or ←"),
-    Key("main", "right_square_bracket,right", "step_table(1)", "", "Next table of the run", "] or →"),
-    Key("main", "v", "next_view", "", "Another view: time or histogram (Bench); JSON, curl, Python or gRPC (Model); "
-        "signature (Try it); severity (Logs)"),
+    Key("main", "right_square_bracket,right", "step_table(1)", "table", "Next table of the run", "] or →", BENCH),
     Key("main", "y", "copy", "", "Copy what the pane shows: table, snippet, answers, log lines"),
     Key("main", "z", "maximise", "", "The pane takes the whole screen, or gives it back"),
     Key("main", "b", "show_pane('bench')", "", "Bench pane: the measurement"),
@@ -94,22 +95,26 @@ KEYS = (
     Key("main", "l", "show_pane('logs')", "", "Logs pane: what the servers wrote"),
     Key("main", "h", "show_pane('history')", "", "History pane: earlier runs"),
     Key("main", "u,f5", "update", "", "Ask again: Model, Try it, History", "u or F5"),
-    Key("main", "w", "open('workers')", "", "Workers of flask: add, remove, replace"),
+    Key("main", "w", "open('workers')", "", "Workers of flask: add, remove, replace; with tf-serving's card in "
+        "focus the tasks of its Swarm service"),
     Key("main", "d", "open('containers')", "", "TensorFlow Serving containers, and the docker command of a start"),
     Key("main", "a", "open('doctor')", "", "Doctor: what a start needs and what is wrong with it"),
     Key("main", "f", "open('flags')", "", "Flags of tf-serving: set them for this session, or save them"),
     Key("main", "g", "open('configs')", "", "Config files of tf-serving: models, monitoring, batching"),
-    Key("main", "question_mark,f1", "help", "help", "This help", "? or F1", ALWAYS),
+    Key("main", "question_mark,f1", "help", "help", "Help: the keys of the pane in sight, then all others", "? or F1",
+        ALWAYS),
     Key("main", "q,ctrl+q", "quit", "quit", "Quit; asks what becomes of servers that still run", "q", ALWAYS),
     Key("main", "ctrl+c", "interrupt", "", "Cancel the run; without one: quit", "Ctrl-C"),
     Key("table", "up,k", "move(-1)", "", "Row above", "↑ or k"),
     Key("table", "down,j", "move(1)", "", "Row below", "↓ or j"),
     Key("table", "home", "move(-10000)", "", "First row", "Home"),
     Key("table", "end", "move(10000)", "", "Last row", "End"),
-    Key("table", "enter", "toggle_details", "", "Small screens: details of the row in place of the chart", "Enter"),
+    Key("table", "enter", "toggle_details", "details", "Small screens: details of the row in place of the chart",
+        "Enter"),
     Key("try", "ctrl+r", "send", "send", "Send the body to both servers (Enter in the sentence does too)", "Ctrl-R"),
     Key("try", "escape", "leave_text", "", "Leave the text, so that single keys work again", "Escape"),
     Key("logs", "slash", "filter", "filter", "Show the lines that hold a text only; empty shows all", "/"),
+    Key("logs", "escape", "show_all", "", "Show all lines again: any text, any severity", "Escape"),
     Key("logs", "f", "follow", "follow", "Follow the end, or stay where you are"),
     Key("logs", "g", "first_error", "first error", "Go to the first error"),
     Key("logs", "up,k", "scroll(-1)", "", "Line above", "↑ or k"),
@@ -124,6 +129,8 @@ KEYS = (
     Key("workers", "plus,equals_sign", "change(1)", "add", "One worker more", "+ or ="),
     Key("workers", "minus", "change(-1)", "remove", "One worker fewer, the oldest", "-"),
     Key("workers", "r", "replace", "replace", "End the worker when it has answered; another is started"),
+    Key("tasks", "plus,equals_sign", "change(1)", "add", "One task more", "+ or ="),
+    Key("tasks", "minus", "change(-1)", "remove", "One task fewer", "-"),
     Key("containers", "a", "adopt", "adopt", "Take the container as our tf-serving"),
     Key("containers", "k", "stop", "stop", "Stop and remove the container; a second time does it"),
     Key("containers", "y", "copy", "copy command", "Copy the docker command"),
@@ -141,22 +148,39 @@ KEYS = (
 FROM_TEXTUAL = (("Tab, Shift-Tab", "Next, previous part of the screen"), ("Ctrl-P", "All commands by name"))
 
 
-def table(chosen: Mapping[str, str]) -> tuple[Key, ...]:
-    """All keys, those that the user chose (by id) in place of ours."""
-    return tuple(key._replace(keys=chosen[key.id], shown="") if key.id in chosen else key for key in KEYS)
+_chosen: dict[str, str] = {}
+"""``[ui.keys]``. Like a locale it is one for the process, so that every sentence can name the keys that work."""
 
 
-def check_chosen(chosen: Mapping[str, str]) -> None:
-    """Raise ConfigError naming the nearest known id for one that is none."""
+def choose(chosen: Mapping[str, str]) -> None:
+    """Take these keys, by id, in place of ours. Raises ConfigError with the nearest id for an unknown one."""
     known = [key.id for key in KEYS if key.action != "run_preset"]
     for name in chosen:
         if name not in known:
             raise ConfigError(f"[ui.keys] {name!r} is no key's id; {nearest(name, known)}")
+    _chosen.clear()
+    _chosen.update(chosen)
+
+
+def table() -> tuple[Key, ...]:
+    """All keys, those that the user chose in place of ours."""
+    return tuple(key._replace(keys=_chosen[key.id], shown="") if key.id in _chosen else key for key in KEYS)
 
 
 def written(key: Key) -> str:
-    """The key as people read it."""
+    """The key with its alternatives, as people read it."""
     return key.shown or key.keys
+
+
+def short(key: Key) -> str:
+    """The first of a key's alternatives."""
+    return written(key).partition(" ")[0].partition(",")[0]
+
+
+def say(sentence: str) -> str:
+    """``sentence`` with the key in place of each ``{id}``: "{toggle_servers} starts both" → "s starts both"."""
+    names = {key.id: short(key) for key in table()}
+    return re.sub(r"\{(\w+)\}", lambda found: names.get(found[1], found[0]), sentence)
 
 
 def bindings(place: str) -> list[Binding]:
@@ -166,20 +190,18 @@ def bindings(place: str) -> list[Binding]:
 
 def hint(place: str) -> str:
     """The labelled keys of a place in one line, for the border of its pane or dialog."""
-    return " · ".join(
-        f"{written(key).partition(' ')[0]} {key.label}" for key in KEYS if key.place == place and key.label
-    )
+    return " · ".join(f"{short(key)} {key.label}" for key in table() if key.place == place and key.label)
 
 
 def commands() -> list[Key]:
     """What the command palette offers beside the presets."""
-    return [key for key in KEYS if key.place == "main" and key.action not in {"run_preset", "interrupt"}]
+    return [key for key in table() if key.place == "main" and key.action not in {"run_preset", "interrupt"}]
 
 
-def help_rows(place: str, chosen: Mapping[str, str] = MappingProxyType({})) -> list[tuple[str, str]]:
-    """(keys, what they do) of one place, in the order of the table."""
-    rows = [(written(key), key.help) for key in table(chosen) if key.place == place]
-    return [*rows, *FROM_TEXTUAL] if place == "main" else rows
+def help_rows(place: str, ids: Collection[str] = ()) -> list[tuple[str, str]]:
+    """(keys, what they do) of one place, or of those ``ids`` alone, in the order of the table."""
+    rows = [(written(key), key.help) for key in table() if key.place == place and (not ids or key.id in ids)]
+    return [*rows, *FROM_TEXTUAL] if place == "main" and not ids else rows
 
 
 def markdown() -> str:
@@ -193,9 +215,10 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def command_name(key: Key) -> str:
-    """What the command palette calls it: the help up to its first comma or semicolon."""
-    return re.split(r"[,;]", key.help)[0]
+def command(key: Key) -> tuple[str, str]:
+    """(name, help) in the command palette: the first clause of the key's help; the key, and the rest of its help."""
+    name, *rest = re.split(r"[,;:] ", key.help, maxsplit=1)
+    return name, " · ".join([f"key {written(key)}", *rest])
 
 
 def _bindings(key: Key) -> list[Binding]:

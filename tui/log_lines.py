@@ -11,6 +11,13 @@ KEPT_COLUMNS = 2_000
 """Characters kept of a line: a flood of long ones must not fill the memory."""
 INFO, WARNING, ERROR = 0, 1, 2
 SEVERITIES = ("all lines", "warnings and errors", "errors")
+NOISE = re.compile(
+    r"Unable to register cu\w+ factory|failed call to cuInit|[Cc]ould not find cuda drivers|computation placer already"
+    r"|dlopen some GPU libraries|Skipping registering GPU|TF-TRT Warning|oneDNN custom operations are on"
+    r"|is deprecated and will be removed|All log messages before absl::InitializeLog"
+)
+"""What TensorFlow writes as a warning or an error on every machine without a GPU, and at every start. The servers here
+compute on the CPU, so that none of it says that something is wrong; as errors they would hide the first real one."""
 _ERRORS = re.compile(r"^[EF]\d{4} |\[(?:ERROR|CRITICAL)\]|\bFATAL\b|Traceback \(most|^\w*(?:Error|Exception): ")
 _WARNINGS = re.compile(r"^W\d{4} |\[WARNING\]|\bWARN(?:ING)?\b")
 _TF_LETTER = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: ([IWEF]) ")
@@ -18,6 +25,8 @@ _TF_LETTER = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: ([IWEF]) ")
 
 def severity(text: str) -> int:
     """``INFO``, ``WARNING`` or ``ERROR``, by TensorFlow's letter, gunicorn's word or the head of a Python traceback."""
+    if NOISE.search(text):
+        return INFO
     if letter := _TF_LETTER.match(text):
         return {"I": INFO, "W": WARNING}.get(letter[1], ERROR)
     if _ERRORS.search(text):

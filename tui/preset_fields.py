@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from serving_ctl.errors import ConfigError
@@ -16,6 +17,14 @@ class Field(NamedTuple):
     kind: str
     """``text``, ``int``, ``float``, ``sizes``, or ``choice`` (of ``options``)."""
     options: tuple[str, ...] = ()
+
+
+class WrongField(ConfigError):
+    """What stands in ``field`` cannot be a value of it."""
+
+    def __init__(self, field: Field, problem: str) -> None:
+        super().__init__(f"{field.label}: {problem}")
+        self.field, self.problem = field, problem
 
 
 PRESET_FIELDS = (
@@ -39,12 +48,27 @@ LADDER_FIELDS = {
 
 def fields_of(table: Mapping[str, Any]) -> tuple[Field, ...]:
     """The form of a preset: its own fields, then those of each ladder."""
+    several = len(table["ladders"]) > 1
     ladders = [
-        Field(f"{number}.{field.key}", f"{ladder['kind']} {number + 1}: {field.label}", field.kind)
+        Field(f"{number}.{field.key}", f"{ladder_title(ladder)}{field.label}" if several else field.label, field.kind)
         for number, ladder in enumerate(table["ladders"])
         for field in LADDER_FIELDS[ladder["kind"]]
     ]
     return (PRESET_FIELDS[0], *ladders, *PRESET_FIELDS[1:])
+
+
+def ladder_title(ladder: Mapping[str, Any]) -> str:
+    """What stands before the fields of one ladder of several."""
+    return f"{ladder['name'] or ladder['kind']}: "
+
+
+def guilty(problem: str, fields: Sequence[Field], changed: Collection[str]) -> Field | None:
+    """The field that the engine's ``problem`` is about: of the ``changed`` ones the first whose key it names."""
+    for field in fields:
+        key = field.key.rpartition(".")[2]
+        if field.key in changed and re.search(rf"(?<![\w-]){re.escape(key)}(?![\w-])", problem):
+            return field
+    return None
 
 
 def text_of(table: Mapping[str, Any], field: Field) -> str:
@@ -58,7 +82,7 @@ def text_of(table: Mapping[str, Any], field: Field) -> str:
 
 
 def table_of(table: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
-    """``table`` with the edited ``texts`` by field key. Raises ConfigError naming the field."""
+    """``table`` with the edited ``texts`` by field key. Raises WrongField."""
     changed: dict[str, Any] = {**table, "ladders": [dict(ladder) for ladder in table["ladders"]]}
     for field in fields_of(table):
         value = _value(field, texts[field.key].strip())
@@ -85,5 +109,6 @@ def _value(field: Field, text: str) -> Any:
             case "choice" if field.key == "gzip":
                 return text == "yes"
     except ValueError:
-        raise ConfigError(f"{field.label}: {text!r} is no number.") from None
+        wanted = {"sizes": "whole numbers", "int": "a whole number"}.get(field.kind, "a number")
+        raise WrongField(field, f"give {wanted}, not {text!r}.") from None
     return text

@@ -6,6 +6,9 @@ import json
 import shlex
 from typing import Any
 
+from serving_ctl.events import ServerChanged
+
+GRPC_PORT = 8500
 TF_TYPES = {"float": "float32", "double": "float64", "half": "float16"}
 """TensorFlow's names of the types that the metadata calls otherwise."""
 
@@ -28,15 +31,35 @@ def python_snippet(url: str, model: str, body: bytes) -> str:
     )
 
 
+def grpc_obstacle(changed: ServerChanged) -> str:
+    """Why nobody can ask this server through gRPC, and who can be asked; empty when it may listen there."""
+    match changed.runtime:
+        case "external" if changed.server != "flask":
+            return ""
+        case "docker" if "adopted" in changed.label:
+            return ""
+        case "docker" | "native":
+            return (
+                f"{changed.server} was started here with its REST port alone, so nothing listens for gRPC. For gRPC "
+                f"start TensorFlow Serving by hand with port {GRPC_PORT} published (the docker command with -p "
+                f"127.0.0.1:{GRPC_PORT}:{GRPC_PORT} added), then adopt that container."
+            )
+        case "embedded":
+            return "The embedded server speaks REST alone. TensorFlow Serving itself (docker, native) speaks gRPC too."
+        case _:
+            return f"{changed.server} speaks REST alone; only TensorFlow Serving speaks gRPC."
+
+
 def grpc_snippet(host: str, model: str, signature: Any, body: bytes) -> str:
     """A script for TensorFlow Serving's gRPC port; needs tensorflow and tensorflow-serving-api."""
     lines = [
-        "# pip install tensorflow tensorflow-serving-api; the Flask side has no gRPC",
+        f"# Works where the server's gRPC port is published too; {GRPC_PORT} is TensorFlow Serving's default.",
+        "# pip install tensorflow tensorflow-serving-api",
         "import grpc",
         "import tensorflow as tf",
         "from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc",
         "",
-        f'stub = prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel("{host}:8500"))',
+        f'stub = prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel("{host}:{GRPC_PORT}"))',
         "request = predict_pb2.PredictRequest()",
         f'request.model_spec.name = "{model}"',
         f'request.model_spec.signature_name = "{signature.name}"',

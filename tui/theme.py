@@ -14,6 +14,10 @@ from serving_ctl.errors import ConfigError
 DARK_VARIABLES = {
     "server-tf-serving": "#6db5ff",
     "server-flask": "#ffa24d",
+    "server-3": "#d48cff",
+    "server-4": "#4fd6c8",
+    "server-5": "#f2a0c0",
+    "server-6": "#b8c95a",
     "better": "#5ecb72",
     "worse": "#ff7a7a",
     "even": "#d9c76a",
@@ -25,6 +29,10 @@ DARK_VARIABLES = {
 LIGHT_VARIABLES = {
     "server-tf-serving": "#0a58b8",
     "server-flask": "#a84a00",
+    "server-3": "#7a2fb5",
+    "server-4": "#00716a",
+    "server-5": "#a02c66",
+    "server-6": "#5a6600",
     "better": "#14702a",
     "worse": "#b81f2d",
     "even": "#6d5a00",
@@ -33,8 +41,8 @@ LIGHT_VARIABLES = {
     "faint": "#a3abb2",
     "cursor": "#cfe5e8",
 }
-"""``server-*``: the servers' own colours everywhere; ``better``, ``worse``, ``even``: verdicts; ``warn``: take care;
-``quiet``: said beside; ``faint``: grid lines; ``cursor``: the selected row."""
+"""``server-*``: the servers' own colours everywhere, by number for those beyond the two; ``better``, ``worse`` and
+``even``: verdicts; ``warn``: take care; ``quiet``: said beside; ``faint``: grid lines; ``cursor``: the selected row."""
 
 THEMES = (
     Theme(
@@ -73,6 +81,10 @@ THEMES = (
 ROLE_LOOKS: dict[str, tuple[str, str, bool]] = {
     "tf-serving": ("server-tf-serving", "", False),
     "flask": ("server-flask", "", False),
+    "server-3": ("server-3", "", False),
+    "server-4": ("server-4", "", False),
+    "server-5": ("server-5", "", False),
+    "server-6": ("server-6", "", False),
     "strong": ("", "", True),
     "quiet": ("quiet", "", False),
     "faint": ("faint", "", False),
@@ -110,5 +122,5 @@ def check_theme(name: str, known: Iterable[str]) -> None:
     if name in names:
         return
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ConfigError(f"theme {name!r} is not known; {hint}Known: {', '.join(names)}.")
+    hint = f"did you mean {near[0]!r}? Known" if near else "known"
+    raise ConfigError(f"theme {name!r} is not known; {hint}: {', '.join(names)}.")

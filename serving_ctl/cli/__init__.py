@@ -5,32 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import click
-import msgspec
 
-from serving_ctl.cli import history, load, parts, plan, run, servers
+from serving_ctl.cli import history, load, parts, plan, run, servers, tasks, web
+from serving_ctl.cli.face import Face, TuiOptions
 from serving_ctl.cli.session import Interrupted, say
 from serving_ctl.config import state_dir
 from serving_ctl.errors import Exit, TfServeError
 
 
-class TuiOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the terminal UI is opened with."""
-
-    config: Path | None = None
-    theme: str | None = None
-    replay: Path | None = None
-    speed: float = 1.0
-    """Replay speed; 0 plays all at once."""
-
-
-def main(argv: list[str] | None = None, *, open_tui: Callable[[TuiOptions], int] | None = None) -> int:
-    """Run one command, or ``open_tui`` when there is none; returns the exit code."""
+def main(argv: list[str] | None = None, *, face: Face | None = None) -> int:
+    """Run one command, or open the ``face`` when there is none; returns the exit code."""
     try:
-        with cli.make_context("tfserve-tui", sys.argv[1:] if argv is None else argv, obj=open_tui) as context:
+        with cli.make_context("tfserve-tui", sys.argv[1:] if argv is None else argv, obj=face) as context:
             return int(cli.invoke(context) or Exit.DONE)
     except click.exceptions.Exit as end:
         return end.exit_code
@@ -44,7 +33,7 @@ def _failure(error: BaseException) -> int:
         case KeyboardInterrupt() | click.exceptions.Abort():
             return Exit.INTERRUPTED
         case click.ClickException():
-            error.show(file=sys.stderr)
+            say(_usage_words(error))
             return Exit.USAGE
         case Interrupted():
             return error.exit_code
@@ -58,7 +47,33 @@ def _failure(error: BaseException) -> int:
     return _fault(error)
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Commands in the order in which they are used, each with the whole of its sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names."""
+        del ctx
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Their sentences, which click would cut at the screen's edge."""
+        rows = [(name, self.commands[name].get_short_help_str(limit=200)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 2 arguments or settings that cannot be used; 3 a server would not start; 4 a run that is "
+    "incomplete, or predictions that differ; 5 a regression in `compare`; 130 and 143 interrupted; 1 a fault of ours."
+)
+
+
+@click.group(
+    cls=_Commands,
+    epilog=EXIT_CODES,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option("--config", type=click.Path(path_type=Path), help="Settings file [default: configs/tfserve.toml].")
 @click.option("--theme", help="Theme of the terminal UI.")
 @click.option("--replay", type=click.Path(path_type=Path), help="Play a recording in the terminal UI.")
@@ -71,13 +86,18 @@ def cli(
     context: click.Context, config: Path | None, theme: str | None, replay: Path | None, speed: float
 ) -> int | None:
     """Measure what TensorFlow Serving gives you over gunicorn + Flask. Without a command: the terminal UI."""
-    open_tui: Callable[[TuiOptions], int] | None = context.obj
-    context.obj = config
-    if context.invoked_subcommand is not None:
+    face: Face | None = context.obj
+    context.obj, context.meta[Face.__name__] = config, face
+    if theme is not None and face is not None:
+        face.check_theme(theme)
+    command = context.invoked_subcommand
+    if command is not None:
+        if replay is not None and command != web.web.name:
+            raise click.UsageError(f"--replay plays in the terminal UI; it goes without `{command}`, or with `web`.")
         return None
-    if open_tui is None:
+    if face is None:
         raise click.UsageError("a command is needed here; the terminal UI opens with `tfserve-tui`.")
-    return open_tui(TuiOptions(config=config, theme=theme, replay=replay, speed=speed))
+    return face.open_tui(TuiOptions(config=config, theme=theme, replay=replay, speed=speed))
 
 
 for _command in (
@@ -89,6 +109,7 @@ for _command in (
     servers.doctor,
     parts.workers,
     parts.containers,
+    tasks.tasks,
     run.presets,
     run.run,
     load.load,
@@ -99,8 +120,16 @@ for _command in (
     history.compare,
     history.baseline,
     history.forget,
+    web.web,
 ):
     cli.add_command(_command)
+
+
+def _usage_words(error: click.ClickException) -> str:
+    """What is wrong with the arguments, and where help is."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = f"\n`{context.command_path} --help` lists what it takes." if context else ""
+    return " ".join(error.format_message().split()) + hint
 
 
 def _fault(error: BaseException) -> int:

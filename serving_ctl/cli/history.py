@@ -109,7 +109,11 @@ def compare(config: Path | None, a: str, b: str, fail_above: float | None, as_js
 def baseline(config: Path | None, name: str | None, run: str) -> int:
     """Name a kept run, list names."""
     if name is None:
-        print_data("\n".join(f"{known}  {run_id}" for known, run_id in _history().baselines().items()) or "none yet")
+        names = _history().baselines()
+        if names:
+            print_data("\n".join(f"{known}  {run_id}" for known, run_id in names.items()))
+        else:
+            say("no run has a name yet; `tfserve-tui baseline NAME` names the newest.")
         return Exit.DONE
     say(f"{name} is now {_history().name_baseline(name, run)}")
     return Exit.DONE

@@ -13,7 +13,7 @@ import click
 from serving_ctl import formatting
 from serving_ctl.cli.session import StateTalk, print_data, server_line, with_engine
 from serving_ctl.config import FLASK
-from serving_ctl.errors import Exit
+from serving_ctl.errors import Exit, ServerStartError
 
 if TYPE_CHECKING:
     from serving_ctl.engine import Engine
@@ -35,6 +35,8 @@ def workers(config: Path | None, add: int | None, remove: int | None, replace: i
 
     async def work(engine: Engine) -> int:
         await engine.open()
+        if not engine.current(FLASK).url:
+            raise ServerStartError("No gunicorn is running; start it with `tfserve-tui up flask`.")
         if replace:
             await engine.parts.replace_worker(FLASK, replace)
         elif add or remove:
@@ -42,7 +44,7 @@ def workers(config: Path | None, add: int | None, remove: int | None, replace: i
         await engine.parts.workers(FLASK)
         await asyncio.sleep(CPU_WINDOW_S)
         found = await engine.parts.workers(FLASK)
-        print_data(found if as_json else _columns(_worker_rows(found)))
+        print_data(found if as_json else columns(_worker_rows(found)))
         return Exit.DONE
 
     return with_engine(config, work)
@@ -64,7 +66,7 @@ def containers(config: Path | None, stop: str | None, adopt: str | None, as_json
         elif stop:
             await engine.parts.stop_container(stop)
         found = await engine.parts.containers()
-        print_data(found if as_json else _columns(_container_rows(found)))
+        print_data(found if as_json else columns(_container_rows(found)))
         return Exit.DONE
 
     return with_engine(config, work, StateTalk() if adopt else lambda event: None)
@@ -98,7 +100,7 @@ def _container_rows(found: Sequence[ServingContainer]) -> list[tuple[str, ...]]:
     return [head, *rows]
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> str:
+def columns(rows: Sequence[Sequence[str]]) -> str:
     """Rows as aligned text."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

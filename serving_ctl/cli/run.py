@@ -10,9 +10,9 @@ import click
 
 from serving_ctl import formatting
 from serving_ctl.cli.history import EXPORT_HELP, check_exports, table_texts, write_exports
-from serving_ctl.cli.session import RUNTIMES, StateTalk, print_data, require_model, say, with_engine
+from serving_ctl.cli.session import CLUSTER_HELP, RUNTIMES, StateTalk, print_data, require_model, say, with_engine
 from serving_ctl.config import load_settings
-from serving_ctl.errors import Exit, TfServeError
+from serving_ctl.errors import ConfigError, Exit, TfServeError
 from serving_ctl.events import Event, LogLine
 
 if TYPE_CHECKING:
@@ -33,6 +33,14 @@ def presets(config: Path | None, as_json: bool) -> int:
     return Exit.DONE
 
 
+def _names(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """The names between the commas of ``value``; which of them there are is the settings' to say."""
+    names = tuple(name.strip() for name in (value or "").split(",") if name.strip())
+    if value is not None and not names:
+        raise click.BadParameter("name two servers or more, with commas between them.", context, option)
+    return names
+
+
 @click.command()
 @click.argument("preset")
 @click.option(
@@ -49,6 +57,13 @@ def presets(config: Path | None, as_json: bool) -> int:
 @click.option("--dry-run", is_flag=True, help="Say what would be measured, measure nothing.")
 @click.option("--despite-parity", is_flag=True, help="Measure although the predictions differ.")
 @click.option("--runtime", type=click.Choice(RUNTIMES), help="How tf-serving is run [default: settings].")
+@click.option(
+    "--targets",
+    metavar="A,B,…",
+    callback=_names,
+    help="Servers to measure, ratios against the first [default: settings].",
+)
+@click.option("--cluster", metavar="ADDRESS", help=CLUSTER_HELP)
 @click.option("--pull", is_flag=True, help="Let docker pull the image when it is absent.")
 @click.option("--timeout", type=click.FloatRange(min=1), help="Seconds until each server must be ready.")
 @click.pass_obj
@@ -65,10 +80,12 @@ def run(
     dry_run: bool,
     despite_parity: bool,
     runtime: str | None,
+    targets: tuple[str, ...],
+    cluster: str | None,
     pull: bool,
     timeout: float | None,
 ) -> int:
-    """Measure a preset on both servers; starts what is not running and stops what it started."""
+    """Measure a preset on all targets; starts what is not running and stops what it started."""
     from serving_ctl.engine import RunOptions
 
     options = RunOptions(
@@ -78,17 +95,20 @@ def run(
         recording=events,
         pull=pull,
         runtime=runtime,
+        targets=targets,
+        cluster=cluster,
         timeout_s=timeout,
     )
     if dry_run:
         return _dry_run(config, preset, options, as_json)
     check_exports(exports)
+    _check_recording(events)
     talk = _RunTalk()
 
     async def work(engine: Engine) -> int:
-        engine.presets.plan(preset, options)  # a wrong name or number is said before anything starts
+        plan = engine.presets.plan(preset, options)  # a wrong name or number is said before anything starts
         await engine.open()
-        require_model(engine)
+        require_model(engine, plan.targets)
         try:
             await engine.run(preset, options)
         finally:
@@ -102,6 +122,12 @@ def run(
     finally:
         talk.close()
         _publish(talk.record, exports, baseline, as_json)
+
+
+def _check_recording(path: Path | None) -> None:
+    """Raise ConfigError now for a recording that could not be written later."""
+    if path is not None and not path.parent.is_dir():
+        raise ConfigError(f"{path}: the folder {path.parent} does not exist.")
 
 
 class _RunTalk(StateTalk):
@@ -189,6 +215,8 @@ def _dry_run(config: Path | None, preset: str, options: RunOptions, as_json: boo
         sizes = ", ".join(formatting.count(size) for size in ladder.sizes)
         click.echo(f"{ladder.name}: {ladder.kind} {sizes}; {formatting.plural(plan.rounds, 'round')}")
     minima = f"{formatting.duration(plan.min_seconds)} and {formatting.plural(plan.min_requests, 'request')}"
+    first, *others = plan.targets
+    click.echo(f"{first} against {', '.join(others)}")
     click.echo(
         f"{formatting.count(plan.cells)} cells of at least {minima}, about {formatting.duration(plan.expected_s)} and "
         f"{formatting.rounded_count(plan.expected_requests)} requests."

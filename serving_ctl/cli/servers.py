@@ -1,4 +1,4 @@
-"""Commands about the two servers: up, down, status, metadata, logs, doctor."""
+"""Commands about the servers: up, down, status, metadata, logs, doctor."""
 
 from __future__ import annotations
 
@@ -12,9 +12,19 @@ import msgspec
 
 from serving_ctl import formatting
 from serving_ctl.cli.parts import CPU_WINDOW_S
-from serving_ctl.cli.session import RUNTIMES, SERVERS, StateTalk, print_data, require_model, server_line, with_engine
+from serving_ctl.cli.session import (
+    RUNTIMES,
+    SERVERS,
+    StateTalk,
+    named,
+    print_data,
+    require_model,
+    say,
+    server_line,
+    with_engine,
+)
 from serving_ctl.config import TF_SERVING
-from serving_ctl.errors import Exit, ServerStartError
+from serving_ctl.errors import ConfigError, Exit, ServerStartError
 from serving_ctl.events import Event, ServerSampled, ServerState
 
 if TYPE_CHECKING:
@@ -25,7 +35,7 @@ ALIVE = {ServerState.READY, ServerState.DEGRADED}
 
 
 def _server_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.argument("servers", nargs=-1, type=click.Choice(SERVERS))(command)
+    return click.argument("servers", nargs=-1, metavar="[tf-serving] [flask] [ENDPOINT]...")(command)
 
 
 @click.command()
@@ -33,7 +43,7 @@ def _server_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--runtime", type=click.Choice(RUNTIMES), help="How tf-serving is run [default: settings].")
 @click.option("--pull", is_flag=True, help="Let docker pull the image when it is absent.")
 @click.option("--timeout", type=click.FloatRange(min=1), help="Seconds until each server must be ready.")
-@click.option("--restart", is_flag=True, help="Stop first what runs already.")
+@click.option("--restart", is_flag=True, help="Stop first what runs already; a Swarm service is updated in place.")
 @click.option("--print-command", is_flag=True, help="Print the `docker run` line of tf-serving and start nothing.")
 @click.pass_obj
 def up(
@@ -45,24 +55,27 @@ def up(
     restart: bool,
     print_command: bool,
 ) -> int:
-    """Start one or both servers and wait until they predict."""
+    """Start servers and wait until they predict; without a name all that a run measures."""
 
     async def start(engine: Engine, server: str) -> None:
-        if restart:
-            await engine.stop(server)
+        begin = engine.restart if restart else engine.start
         own = runtime if server == TF_SERVING else None
-        await engine.start(server, runtime=own, pull=pull, timeout_s=timeout)
+        await begin(server, runtime=own, pull=pull, timeout_s=timeout)
 
     async def work(engine: Engine) -> int:
         await engine.open()
         if print_command:
             print_data(engine.parts.docker_command())
+            kind = runtime or engine.settings.tf_serving.runtime
+            if kind != "docker":
+                say(f"This is what such a start would be as docker; [tf-serving] runtime is {kind}.")
             return Exit.DONE
-        require_model(engine)
+        wanted = named(engine, servers, engine.targets)
+        require_model(engine, wanted)
         async with asyncio.TaskGroup() as group:
-            for server in servers or SERVERS:
+            for server in wanted:
                 group.create_task(start(engine, server))
-        for server in servers or SERVERS:
+        for server in wanted:
             click.echo(server_line(engine.current(server)))
         return Exit.DONE
 
@@ -77,7 +90,10 @@ def down(config: Path | None, servers: tuple[str, ...]) -> int:
 
     async def work(engine: Engine) -> int:
         await engine.open()
-        for server in servers or SERVERS:
+        for server in named(engine, servers, SERVERS):
+            if engine.is_external(server):
+                click.echo(f"{server}: left as it is: somebody else runs it")
+                continue
             await engine.stop(server)
             click.echo(server_line(engine.current(server)))
         return Exit.DONE
@@ -89,7 +105,7 @@ def down(config: Path | None, servers: tuple[str, ...]) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def status(config: Path | None, as_json: bool) -> int:
-    """Say which servers run and what they use; exit code 3 unless both are ready."""
+    """Say which servers run and what they use; exit code 3 unless all that a run measures are ready."""
     usage: dict[str, ServerSampled] = {}
 
     def hear(event: Event) -> None:
@@ -98,16 +114,18 @@ def status(config: Path | None, as_json: bool) -> int:
 
     async def work(engine: Engine) -> int:
         await engine.open()
+        await engine.ask_external()
         await engine.sample()
-        if any(engine.current(server).state in ALIVE for server in SERVERS):
+        if any(engine.current(server).state in ALIVE for server in engine.servers if not engine.is_external(server)):
             await asyncio.sleep(CPU_WINDOW_S)
             await engine.sample()
-        states = [engine.current(server) for server in SERVERS]
+        states = [engine.current(server) for server in engine.servers]
         if as_json:
             print_data([msgspec.to_builtins(state) | {"usage": usage.get(state.server)} for state in states])
         else:
             print_data("\n".join(server_line(state) + _usage_words(usage.get(state.server)) for state in states))
-        return Exit.DONE if all(state.state is ServerState.READY for state in states) else Exit.NOT_STARTED
+        ready = {state.server for state in states if state.state is ServerState.READY}
+        return Exit.DONE if ready.issuperset(engine.targets) else Exit.NOT_STARTED
 
     return with_engine(config, work, hear)
 
@@ -127,7 +145,8 @@ def metadata(config: Path | None, as_json: bool) -> int:
 
     async def work(engine: Engine) -> int:
         await engine.open()
-        running = [server for server in SERVERS if engine.current(server).url]
+        await engine.ask_external()
+        running = [server for server in engine.servers if engine.current(server).url]
         if not running:
             raise ServerStartError("No server is running; start them with `tfserve-tui up`.")
         documents = {server: await engine.metadata(server) for server in running}
@@ -145,7 +164,7 @@ def metadata(config: Path | None, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("server", type=click.Choice(SERVERS))
+@click.argument("server", metavar="tf-serving|flask")
 @click.option("--lines", type=click.IntRange(min=1), default=200, show_default=True, help="How many.")
 @click.option("--follow", is_flag=True, help="Print new lines as they come, until Ctrl-C.")
 @click.pass_obj
@@ -154,8 +173,14 @@ def logs(config: Path | None, server: str, lines: int, follow: bool) -> int:
 
     async def work(engine: Engine) -> int:
         await engine.open()
-        for line in await engine.log_tail(server, lines):
+        named(engine, (server,), ())
+        if engine.is_external(server):
+            raise ConfigError(f"{server}'s log cannot be read from here: somebody else runs it.")
+        found = await engine.log_tail(server, lines)
+        for line in found:
             click.echo(line)
+        if not found:
+            say(_no_log(server, engine.current(server).state))
         if follow:
             async for new in engine.follow_log(server):
                 click.echo(new.text)
@@ -179,6 +204,12 @@ def doctor(config: Path | None, as_json: bool) -> int:
         return Exit.NOT_STARTED if any(finding.mark == "fail" for finding in findings) else Exit.DONE
 
     return with_engine(config, work)
+
+
+def _no_log(server: str, state: ServerState) -> str:
+    if state is ServerState.STOPPED:
+        return f"{server} has no log: it has not been started here yet; `tfserve-tui up {server}` does it."
+    return f"{server} has written nothing that can be read from here."
 
 
 def _signature_lines(document: dict[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SERVERS = (TF_SERVING, FLASK)
-RUNTIMES = ("auto", "docker", "native", "embedded", "external")
+RUNTIMES = ("auto", "docker", "swarm", "native", "embedded", "external")
+CLUSTER_HELP = "Load from a Dask cluster: tcp://HOST:8786, tls://HOST:8786, ssh:HOST,HOST or local:N."
 SIGNAL_EXITS = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
 
 
@@ -95,15 +96,23 @@ def _first_cause(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     return first_cause(failures)
 
 
-def require_model(engine: Engine) -> None:
-    """Raise ConfigError when we would have to serve a model that is not there."""
-    if problem := engine.model_problem():
+def require_model(engine: Engine, servers: Sequence[str] = ()) -> None:
+    """Raise ConfigError when we would have to serve a model on ``servers`` (all targets) that is not there."""
+    if problem := engine.model_problem(servers):
         raise ConfigError(problem)
+
+
+def named(engine: Engine, servers: Sequence[str], otherwise: Sequence[str]) -> tuple[str, ...]:
+    """``servers`` as the user named them, else ``otherwise``. Raises ConfigError for a name that no server has."""
+    for server in servers:
+        engine.settings.server(server)
+    return tuple(dict.fromkeys(servers or otherwise))
 
 
 def server_line(state: ServerChanged) -> str:
     """One line of a server's state for people."""
-    words = [f"{state.server}: {state.state}", state.label, state.version if state.version != "?" else "", state.url]
+    version = state.version if state.version != "?" else ""
+    words = [f"{state.server}: {state.state}", state.label, version, ", ".join(state.addresses) or state.url]
     line = "  ".join(word for word in words if word)
     return f"{line}  ({state.detail})" if state.detail else line
 

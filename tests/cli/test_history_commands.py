@@ -175,7 +175,9 @@ class TestCompare:
 class TestBaseline:
     def test_names_and_lists(self, run):
         keep(a_run("1-aa"), a_run("2-bb"))
-        assert run("baseline")[1] == "none yet\n"
+        code, out, err = run("baseline")
+        assert (code, out) == (Exit.DONE, "")
+        assert "baseline NAME" in err
         assert run("baseline", "main")[2] == "main is now 2-bb\n"
         assert run("baseline", "main", "1-aa")[0] == Exit.DONE
         assert run("baseline")[1] == "main  1-aa\n"

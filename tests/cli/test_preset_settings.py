@@ -52,7 +52,7 @@ GTHREAD = msgspec.structs.replace(Settings(), flask=FlaskSettings(worker_class="
 
 
 async def under(engine: Engine, settings: Settings) -> None:
-    async with engine._under(settings):
+    async with engine._under(settings, engine.targets):
         for server in engine.servers:
             if engine.current(server).state is ServerState.STOPPED:
                 await engine.start(server)
@@ -89,7 +89,7 @@ def test_cancelled_in_the_middle(engine):
     TwoServers.up["flask"] = "sync"
 
     async def session() -> None:
-        async with engine._under(GTHREAD):
+        async with engine._under(GTHREAD, engine.targets):
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from free_ports import free_port
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 120.0
@@ -26,21 +26,12 @@ def until(fact: Callable[[], bool], what: Callable[[], str], limit_s: float = WA
         time.sleep(0.1)
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 class Home:
     """One user's folder with settings of its own; ``run`` is tfserve-tui as a command."""
 
     def __init__(self, folder: Path, model: Path) -> None:
         self.folder = folder
-        self.ports = free_ports(2)
+        self.ports = [free_port(), free_port()]
         self.environment = {
             **os.environ,
             "TFSERVE_STATE_DIR": str(folder / "state"),

@@ -13,8 +13,9 @@ import scripted
 from textual.pilot import Pilot
 
 from serving_ctl.bench.progress import Progress, advance
-from serving_ctl.config import Settings, UiSettings
+from serving_ctl.config import EndpointSettings, Settings, UiSettings
 from serving_ctl.events import Event
+from tui import keys as keys_table
 from tui.app import TfServeApp
 from tui.screens.main import MainScreen, Replay
 
@@ -24,7 +25,8 @@ LIMIT_S = 60.0
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """State, data and current folder of a test are its own."""
+    """State, data, current folder and keys of a test are its own."""
+    keys_table.choose({})
     monkeypatch.setenv("TFSERVE_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("TFSERVE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("TFSERVE_CONFIG_DIR", str(tmp_path / "config"))
@@ -46,6 +48,7 @@ class Live:
         problem: str | None = None,
         broken: frozenset[str] = frozenset(),
         keys: dict[str, str] | None = None,
+        endpoints: tuple[EndpointSettings, ...] = (),
     ) -> None:
         self.engine: scripted.ScriptedEngine
 
@@ -54,7 +57,7 @@ class Live:
             self.engine.problem, self.engine.broken = problem, set(broken)
             return self.engine
 
-        settings = Settings(ui=UiSettings(keys=keys or {}))
+        settings = Settings(ui=UiSettings(keys=keys or {}), endpoints=endpoints)
         self.app = TfServeApp(settings, make_engine=make, clock=lambda: 1075.0)
 
     @property

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
+import msgspec
+from results import run_samples
+from results.run_samples import started
+
+from serving_ctl.bench.plan import server_order
 from serving_ctl.events import (
     Cell,
     CellFinished,
@@ -27,20 +33,9 @@ from serving_ctl.events import (
 )
 
 TICKS = 10
-EMBEDDED = Target(
-    server="tf-serving",
-    name="embedded",
-    label="embedded (TF-Serving-compatible)",
-    version="2.21.0",
-    url="http://127.0.0.1:8501",
-    cold_ms=41.0,
-)
-DOCKER = Target(
-    server="tf-serving", name="tf-serving", label="tf-serving docker", version="2.20.0", url="http://127.0.0.1:8501"
-)
-FLASK = Target(
-    server="flask", name="flask", label="flask gunicorn 4 × sync", version="27.0.1", url="http://127.0.0.1:7123"
-)
+EMBEDDED, DOCKER = run_samples.EMBEDDED, run_samples.DOCKER
+FLASK = msgspec.structs.replace(run_samples.GUNICORN, version="27.0.1")
+EU, US, AP = run_samples.EU, run_samples.US, run_samples.AP
 FACTS = (
     Fact(key="predictions", mark="ok", short="predictions agree (1e-06)", text="agree on 5 sampled requests"),
     Fact(key="model", mark="ok", short="same model 9f3c…a1", text="the same files for both"),
@@ -82,18 +77,40 @@ def servers_ready(first: Target = EMBEDDED) -> list[Event]:
     ]  # fmt: skip
 
 
-def run_started(*ladders: Ladder, rounds: int = 4, first: Target = EMBEDDED, preset: str = "batch-small") -> RunStarted:
+def three_targets(*ladders: Ladder, **options: Any) -> list[Event]:
+    """``recording`` of three endpoints: eu against us, which is slower, and ap, which is not."""
+    ready = [
+        ServerChanged(
+            server=target.server,
+            state=ServerState.READY,
+            runtime="external",
+            label="external",
+            url=target.url,
+            ours=False,
+        )
+        for target in (EU, US, AP)
+    ]
+    events = recording(*ladders, first=EU, others=(US, AP), **options)
+    return [*ready, *(event for event in events if not isinstance(event, ServerChanged | ServerSampled))]
+
+
+def run_started(
+    *ladders: Ladder,
+    rounds: int = 4,
+    first: Target = EMBEDDED,
+    others: tuple[Target, ...] = (FLASK,),
+    preset: str = "batch-small",
+) -> RunStarted:
     """The begin of a run."""
-    return RunStarted(
-        run_id="20260102-140231-ab12", started_at="2026-01-02T14:02:31+00:00", tool_version="0.1.0", preset=preset,
-        title="Batch test, 1 to 10" if preset == "batch-small" else "All three tests", profile="quick", rounds=rounds,
-        ladders=ladders, targets=(first, FLASK), facts=FACTS, model="text_cnn v1", signature="serving_default", seed=0,
-        expected_s=80.0,
+    return msgspec.structs.replace(
+        started(*ladders, first=first, others=others, rounds=rounds), run_id="20260102-140231-ab12",
+        started_at="2026-01-02T14:02:31+00:00", preset=preset, facts=FACTS, signature="serving_default",
+        title="Batch test, 1 to 10" if preset == "batch-small" else "All three tests", expected_s=80.0,
     )  # fmt: skip
 
 
-def plan_cells(ladders: tuple[Ladder, ...], rounds: int) -> list[Cell]:
-    """AB in odd rounds, BA in even ones; later rounds in seeded order (R16)."""
+def plan_cells(ladders: tuple[Ladder, ...], rounds: int, servers: tuple[str, ...]) -> list[Cell]:
+    """Servers in the runner's own order; sizes of later rounds in seeded order (R16)."""
     order = random.Random(0)
     cells = []
     for number in range(1, rounds + 1):
@@ -101,8 +118,8 @@ def plan_cells(ladders: tuple[Ladder, ...], rounds: int) -> list[Cell]:
             sizes = list(ladder.sizes)
             if number > 1:
                 order.shuffle(sizes)
-            servers = ("tf-serving", "flask") if number % 2 else ("flask", "tf-serving")
-            cells += [Cell(ladder=ladder.name, size=n, server=s, round=number) for n in sizes for s in servers]
+            turns = server_order(servers, number)
+            cells += [Cell(ladder=ladder.name, size=n, server=s, round=number) for n in sizes for s in turns]
     return cells
 
 
@@ -110,8 +127,9 @@ def cell_ms(ladder: Ladder, cell: Cell) -> float:
     """The invented middle of a cell, ms."""
     if ladder.kind == "concurrency":
         base = 1.6 + 0.9 * cell.size
-        return base if cell.server == "tf-serving" else base * 1.4
-    base = (1.8, 0.11) if cell.server == "tf-serving" else (4.4, 0.17)
+        return base * {"flask": 1.4, "us": 1.2, "ap": 1.01}.get(cell.server, 1.0)
+    each = {"flask": (4.4, 0.17), "us": (2.6, 0.12), "ap": (1.82, 0.112)}
+    base = each.get(cell.server, (1.8, 0.11))
     return base[0] + base[1] * cell.size
 
 
@@ -162,13 +180,15 @@ def recording(
     cells: int | None = None,
     end: str = "finished",
     first: Target = EMBEDDED,
+    others: tuple[Target, ...] = (FLASK,),
     preset: str = "batch-small",
 ) -> list[Event]:
     """A run: ``cells`` limits how many finish; ``end`` is ``finished``, ``cancelled``, ``died`` or ``running``."""
     ladders = ladders or (SMALL,)
     noise = random.Random(1)
-    plan = plan_cells(ladders, rounds)
-    events = [*servers_ready(first), run_started(*ladders, rounds=rounds, first=first, preset=preset)]
+    begun = run_started(*ladders, rounds=rounds, first=first, others=others, preset=preset)
+    plan = plan_cells(ladders, rounds, tuple(target.server for target in begun.targets))
+    events = [*servers_ready(first), begun]
     by_name = {ladder.name: ladder for ladder in ladders}
     for number, cell in enumerate(plan[:cells], 1):
         events += cell_events(by_name[cell.ladder], cell, number, len(plan), noise)
@@ -183,6 +203,30 @@ def recording(
             RunFailed(run_id="20260102-140231-ab12", duration_s=21.0, reason=reason, cancelled=end == "cancelled")
         )
     return events
+
+
+def with_more_servers(events: list[Event], *names: str) -> list[Event]:
+    """The same run against further servers of somebody else's; the first takes 0.7 of flask's time, the next 1.3 …"""
+    more = tuple(
+        Target(server=name, name=name, label=f"{name} external", version="?", url=f"http://10.0.0.{n}:8501")
+        for n, name in enumerate(names, 1)
+    )
+    found: list[Event] = [
+        ServerChanged(server=one.server, state=ServerState.READY, runtime="external", label="external", url=one.url)
+        for one in more
+    ]
+    for event in events:
+        if isinstance(event, RunStarted):
+            found.append(msgspec.structs.replace(event, targets=(*event.targets, *more)))
+            continue
+        found.append(event)
+        if isinstance(event, CellFinished) and event.cell.server == "flask" and event.request.p50_ms:
+            for place, one in enumerate(more):
+                p50_ms = event.request.p50_ms * (0.7 + 0.6 * place)
+                cell = msgspec.structs.replace(event.cell, server=one.server)
+                request = msgspec.structs.replace(event.request, p50_ms=p50_ms)
+                found.append(msgspec.structs.replace(event, cell=cell, request=request, flags=()))
+    return found
 
 
 def with_failures(events: list[Event]) -> list[Event]:

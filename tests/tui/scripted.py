@@ -12,11 +12,12 @@ import msgspec
 import recordings
 
 from serving_ctl.api.metadata import ServedModel
+from serving_ctl.api.rest import ModelVersion
 from serving_ctl.bench.presets import choose_preset, load_presets, parse_preset
 from serving_ctl.bench.trial import Reply, Trial
 from serving_ctl.config import Settings, templates_dir
 from serving_ctl.engine import PresetSummary, parse_model
-from serving_ctl.errors import ConfigError, ServerAnswerError, ServerStartError
+from serving_ctl.errors import ConfigError, ServerAnswerError, ServerStartError, StoreError
 from serving_ctl.events import Event, LogLine, RunFailed, RunFinished, RunStarted, ServerChanged, ServerState
 from serving_ctl.results.record import RateRange, RunRecord, RunSummary, fold_record
 from serving_ctl.results.tables import Table, headline_table
@@ -27,6 +28,7 @@ from serving_ctl.servers.containers import ServingContainer
 from serving_ctl.servers.flags import Flag, FlagValue, known_flags, read_value
 from serving_ctl.servers.own_files import config_text as read_text
 from serving_ctl.servers.own_files import save_config
+from serving_ctl.servers.swarm_tasks import Task
 from serving_ctl.servers.workers import Worker
 
 PRESETS = (
@@ -81,12 +83,6 @@ METADATA = {
 }
 
 
-class Version:
-    """A version's state as the engine tells it."""
-
-    version, state, error = "1", "AVAILABLE", ""
-
-
 class ScriptedSteering:
     """Writes down what was asked of the run."""
 
@@ -116,8 +112,11 @@ class ScriptedHistory:
 
     def __init__(self, kept: dict[str, list[Event]], calls: list[str]) -> None:
         self.kept, self._calls = kept, calls
+        self.broken = ""
 
     def runs(self) -> tuple[RunSummary, ...]:
+        if self.broken:
+            raise StoreError(self.broken)
         records = {name: fold_record(events, name) for name, events in self.kept.items()}
         return tuple(
             RunSummary(
@@ -158,7 +157,17 @@ class ScriptedEngine:
         kept = {"r1": recordings.recording(rounds=2), "r2": recordings.recording(rounds=2, cells=9, end="died")}
         self.history = ScriptedHistory(kept, self.calls)
         self.crew = [101, 102]
+        self.replicas = 2
         self.written: dict[str, list[str]] = {}
+        self.trial = Trial(
+            replies=(
+                Reply(server="tf-serving", answer={"predictions": [0.25]}, ms=1.5),
+                Reply(server="flask", answer={"predictions": [0.250001]}, ms=4.25),
+            ),
+            difference=1e-6,
+        )
+        self.document = METADATA
+        self.versions: tuple[ModelVersion, ...] = (ModelVersion(version="1", state="AVAILABLE"),)
 
     def send(self, server: str, state: ServerState, **more: Any) -> None:
         runtime, label, port = (
@@ -198,6 +207,10 @@ class ScriptedEngine:
             self.here.remove(server)
         self.send(server, ServerState.STOPPED)
 
+    async def ask_external(self) -> None:
+        """Nobody else runs any."""
+        self.calls.append("ask external")
+
     async def restart(self, server: str) -> None:
         await self.stop(server)
         await self.start(server)
@@ -205,11 +218,11 @@ class ScriptedEngine:
     async def metadata(self, server: str) -> dict[str, Any]:
         if server == "flask" and "metadata" in self.broken:
             raise ServerAnswerError("http://127.0.0.1:7123/v1/models/text_cnn/metadata: no answer in time.")
-        parse_model(METADATA)
-        return METADATA
+        parse_model(self.document)
+        return self.document
 
-    async def model_status(self, server: str) -> tuple[Version, ...]:
-        return (Version(),)
+    async def model_status(self, server: str) -> tuple[ModelVersion, ...]:
+        return self.versions
 
     async def sample(self) -> None:
         self.calls.append("sample")
@@ -240,9 +253,7 @@ class ScriptedEngine:
 
     async def try_it(self, body: bytes) -> Trial:
         self.calls.append(f"try {json.loads(body)['instances']}")
-        first = Reply(server="tf-serving", answer={"predictions": [0.25]}, ms=1.5)
-        second = Reply(server="flask", answer={"predictions": [0.250001]}, ms=4.25)
-        return Trial(replies=(first, second), difference=1e-6)
+        return self.trial
 
     async def workers(self, server: str) -> tuple[Worker, ...]:
         return tuple(
@@ -254,6 +265,15 @@ class ScriptedEngine:
 
     async def replace_worker(self, server: str, pid: int) -> None:
         self.crew = [104 if one == pid else one for one in self.crew]
+
+    async def tasks(self) -> tuple[Task, ...]:
+        return tuple(
+            Task(slot=slot, id=f"t{slot}", state="running", wanted=True, node="vm", url=f"http://h:{slot}", since=0.0)
+            for slot in range(1, self.replicas + 1)
+        )
+
+    async def scale(self, replicas: int) -> None:
+        self.replicas = replicas
 
     async def containers(self) -> tuple[ServingContainer, ...]:
         return (

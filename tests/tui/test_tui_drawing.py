@@ -16,12 +16,29 @@ from serving_ctl.bench.presets import load_presets, parse_preset
 from serving_ctl.bench.progress import Progress, advance
 from serving_ctl.engine import parse_model
 from serving_ctl.errors import ConfigError
-from serving_ctl.events import Cell, CellTick, ServerChanged, ServerSampled, ServerState
-from serving_ctl.results.metrics import THROUGHPUT
+from serving_ctl.events import Cell, CellTick, Ladder, ServerChanged, ServerSampled, ServerState
+from serving_ctl.results.metrics import REQUEST_TIME, THROUGHPUT
 from serving_ctl.results.record import RunRecord, fold_record
+from serving_ctl.results.series import Curve, curves
 from serving_ctl.results.tables import headline_table, ratio_table
-from tui.drawing import Span, apart, cut, cut_line, flow, line, line_width, narrowest, on_the_point, plain, right, wrap
+from tui.drawing import (
+    Span,
+    apart,
+    cut,
+    cut_line,
+    flow,
+    line,
+    line_width,
+    narrowest,
+    on_the_point,
+    plain,
+    right,
+    server_glyph,
+    server_role,
+    wrap,
+)
 from tui.log_lines import ERROR, INFO, WARNING, LogLines, severity
+from tui.possible import Situation
 from tui.preset_fields import fields_of, table_of, text_of
 from tui.snippets import curl_snippet, grpc_snippet, python_snippet
 from tui.steps import step_in_flight, steps_of
@@ -30,10 +47,12 @@ from tui.widgets.histogram_chart import histogram_lines
 from tui.widgets.latency_chart import chart_lines
 from tui.widgets.log_tail import tail_lines
 from tui.widgets.plot import Canvas, fitted_scale, nice_scale, plot_lines, slots_of, tick_text
+from tui.widgets.preset_list import preset_lines
 from tui.widgets.row_details import Choice, detail_lines
-from tui.widgets.run_line import preparing_lines, run_lines
+from tui.widgets.run_line import preparing_lines, run_lines, starting_words
 from tui.widgets.server_card import CardView, card_line, card_lines, sparkline
 from tui.widgets.sheet import bar, bar_top, briefer, scale_text, sheet_lines
+from tui.widgets.size_chart import log_scale, size_chart_lines
 
 
 def record_of(**how: object) -> RunRecord:
@@ -165,6 +184,121 @@ class TestPlot:
         assert "req/s" in legend
 
 
+def chart_of(*ladders: Ladder, size: int | None = None, width: int = 83, height: int = 14, **how: object) -> list[str]:
+    record = record_of_ladders(*ladders, **how)
+    ladder = record.started.ladders[0]
+    return plain(size_chart_lines(curves(record, ladder, REQUEST_TIME), ladder, REQUEST_TIME, width, height, size=size))
+
+
+def record_of_ladders(*ladders: Ladder, **how: object) -> RunRecord:
+    return fold_record(recordings.recording(*ladders, **how), "test")  # type: ignore[arg-type]
+
+
+class TestSizeChart:
+    def test_one_point_a_size_and_server_on_one_scale_from_zero(self) -> None:
+        drawn = chart_of(size=7)
+        text = "\n".join(drawn)
+        assert drawn[0].startswith("p50 request time, ms by batch size · from 0")
+        assert "● embedded at 7: 2.56 (" in text
+        plotted = "".join(drawn[2:-2])
+        assert plotted.count("●") == plotted.count("■") == len(recordings.SMALL.sizes)
+        assert [one.split()[0] for one in drawn if "┤" in one][-1] == "0"
+        assert drawn[-1].split() == [str(size) for size in recordings.SMALL.sizes]
+
+    def test_a_long_ladder_has_logarithmic_axes_and_says_so(self) -> None:
+        drawn = chart_of(recordings.LARGE)
+        assert "both axes log" in drawn[0]
+        rows = [n for n, text in enumerate(drawn[2:-2]) if "●" in text]
+        assert len(rows) >= 4, "small sizes do not lie flat on the ground"
+        assert [one.split()[0] for one in drawn if "┤" in one] == ["2,000", "1,000", "100", "10", "1"]
+        assert drawn[-1].split() == ["1", "10", "100", "1,000", "10,000"]
+
+    def test_nothing_measured_yet_says_what_will_be_there(self) -> None:
+        assert "No cell of this test has finished" in chart_of(cells=0, end="running")[-1]
+
+    def test_one_cell_is_one_point(self) -> None:
+        drawn = "".join(chart_of(cells=1, end="running")[2:-2])
+        assert (drawn.count("●"), drawn.count("■")) == (1, 0)
+
+    def test_the_wide_interval_of_two_rounds_does_not_flatten_the_points(self) -> None:
+        curve = Curve(
+            server="flask", name="flask", sizes=(1, 2), values=(4.0, 5.0), low=(0.1, 0.1), high=(400.0, 500.0)
+        )
+        ladder = Ladder(name="two", kind="batch", sizes=(1, 2))
+        drawn = plain(size_chart_lines([curve], ladder, REQUEST_TIME, 60, 14))
+        assert next(one.split()[0] for one in drawn if "┤" in one) in {"7.5", "8"}
+
+    @pytest.mark.parametrize("ladder", [recordings.SMALL, recordings.LARGE], ids=["small", "large"])
+    @pytest.mark.parametrize("width", [10, 30, 78, 300])
+    @pytest.mark.parametrize("height", [2, 6, 40])
+    def test_every_line_fits(self, ladder: Ladder, width: int, height: int) -> None:
+        record = fold_record(recordings.with_more_servers(recordings.recording(ladder), "eu", "模型"), "test")
+        found = curves(record, ladder, REQUEST_TIME)
+        drawn = size_chart_lines(found, ladder, REQUEST_TIME, width, height, size=ladder.sizes[-1])
+        assert max(map(line_width, drawn)) <= width
+        assert len(drawn) <= height or width < 30 or height == 2
+
+    @pytest.mark.parametrize(
+        ("lowest", "highest", "scale"),
+        [(1.9, 1713, (1, 10, 100, 1000, 2000)), (0.03, 4, (0.02, 0.1, 1, 5)), (10, 1000, (10, 100, 1000))],
+    )
+    def test_log_scales_end_at_round_numbers(self, lowest: float, highest: float, scale: tuple[float, ...]) -> None:
+        assert log_scale(lowest, highest) == pytest.approx(scale)
+
+
+class TestMoreServers:
+    record = fold_record(recordings.with_more_servers(recordings.recording(), "eu.west", "模型服务器"), "test")
+    sides = ("tf-serving", "flask", "eu.west", "模型服务器")
+
+    @pytest.mark.parametrize("width", [40, 78, 83, 120, 200, 300])
+    def test_the_table_leaves_out_what_is_least_needed_and_fits(self, width: int) -> None:
+        table = headline_table(self.record, recordings.SMALL)
+        lines = sheet_lines(table, width, sides=self.sides, cursor=0)
+        assert {line_width(spans) for spans in lines} == {width}
+        first = plain(lines)[-10]
+        assert first.startswith("▸")
+        kept = first.split()
+        assert kept[1 if width < 120 else 2] in {"1", "1.90"}
+        assert ("embedded" in first) == (width >= 200)
+        assert first.endswith("▸") == (width == 40), "what is behind the edge is marked"
+
+    def test_each_has_its_own_shape_and_colour_in_table_chart_and_details(self) -> None:
+        shapes = {server_glyph(server) for server in self.sides}
+        assert len(shapes) == len({server_role(server) for server in self.sides}) == len(self.sides)
+        ladder = recordings.SMALL
+        chart = size_chart_lines(curves(self.record, ladder, REQUEST_TIME), ladder, REQUEST_TIME, 120, 20)
+        details = detail_lines(Choice(record=self.record, ladder=ladder, size=7), 160)
+        for text in ("\n".join(plain(chart)), "\n".join(plain(details))):
+            assert all(shape in text for shape in shapes)
+
+
+class TestFirstScreen:
+    presets = scripted.PRESETS
+
+    def shown(self, now: Situation, offer: str = "", note: str = "", width: int = 83) -> str:
+        return "\n".join(plain(preset_lines(self.presets, now, note, width, offer=offer)))
+
+    def test_it_follows_the_state_of_the_servers(self) -> None:
+        both = frozenset({"tf-serving", "flask"})
+        assert "What does TensorFlow Serving give you" in self.shown(Situation(is_open=True), "Enter runs smoke.")
+        ready = self.shown(Situation(is_open=True, servers_up=both), "Enter runs smoke.")
+        assert "The servers are ready: press 1 to run batch-small" in ready
+        assert "What does TensorFlow" not in ready
+        assert "s calls that off" in self.shown(Situation(is_open=True, is_moving=True))
+
+    def test_while_the_model_is_made_nothing_says_that_there_is_none(self) -> None:
+        now = Situation(is_open=True, is_running=True, problem="No model at release/text_cnn.")
+        assert "No model" not in self.shown(now)
+        assert "! No model" in self.shown(msgspec.structs.replace(now, is_running=False))
+
+    def test_wide_characters_in_a_title_leave_the_grid_whole(self) -> None:
+        wide = msgspec.structs.replace(self.presets[0], name="烟雾测试", title="看看是否一切正常")
+        lines = preset_lines((wide, *self.presets[1:]), Situation(is_open=True), "", 60)
+        assert max(map(line_width, lines)) <= 60
+        names = [text for text in plain(lines) if text[1:2].isdigit()]
+        assert line_width(line(names[0].partition("看")[0])) == names[1].index("Batch test")
+
+
 class TestSheet:
     def test_bar_grows_from_zero_in_eighths(self) -> None:
         assert bar(0.5, 1.0, 10) == "█████     "
@@ -267,7 +401,20 @@ class TestCards:
         assert drawn[0] == "✓ READY                 up 3m12s"
         assert drawn[1:3] == ["gunicorn 4 × sync", "127.0.0.1:7123"]
         assert drawn[3].endswith("90 %")
-        assert "512 MB" in drawn[4]
+        assert drawn[4].endswith("512 MB")
+        assert drawn[5].split()[:2] == ["queue", "–"], "a queue that cannot be seen is a dash"
+
+    def test_gunicorns_queue_and_workers(self) -> None:
+        samples = tuple(
+            ServerSampled(server="flask", cpu_percent=9.0, memory_mb=512, processes=5, waiting=n) for n in (0, 7, 3)
+        )
+        changed = ServerChanged(server="flask", state=ServerState.READY, runtime="gunicorn", url="http://h:1")
+        drawn = plain(card_lines(CardView(server="flask", changed=changed, samples=samples), 32))
+        assert drawn[-1].split() == ["queue", "▁█▄", "3", "·", "4", "workers"]
+
+    def test_a_server_of_somebody_else_says_what_cannot_be_seen(self) -> None:
+        changed = ServerChanged(server="eu", state=ServerState.READY, runtime="external", label="external", ours=False)
+        assert "cannot be seen" in " ".join(plain(card_lines(CardView(server="eu", changed=changed), 32)))
 
     def test_a_failed_server_says_why_in_full(self) -> None:
         why = "port 7123 is taken by process 4711 (python); stop it or set [flask] port."
@@ -332,6 +479,15 @@ class TestRunLine:
         assert "cancelling" in plain(run_lines(progress_of(cells=3, end="running"), 84, cancelling=True))[-2]
         assert "cancelling" in plain(preparing_lines("smoke", 84, cancelling=True))[0]
 
+    def test_the_training_shows_how_far_it_is(self) -> None:
+        drawn = plain(preparing_lines("smoke", 84, step="the model: epoch 2/2 50 %"))
+        assert "epoch 2/2 50 %; c cancels" in drawn[0]
+        assert drawn[1].endswith("75 %")
+
+    def test_what_a_start_waits_for_is_said(self) -> None:
+        waits = ServerChanged(server="flask", state=ServerState.STARTING, detail="waiting for REST")
+        assert starting_words([waits]) == "flask starts: waiting for REST"
+
     def test_no_run_draws_nothing(self) -> None:
         assert run_lines(Progress(), 84) == []
 
@@ -365,7 +521,12 @@ def test_log_tail_keeps_the_end_and_drops_control_characters() -> None:
         ("[2026-11-22 19:05:49 +0000] [2594] [INFO] Booting worker", INFO),
         ("[2026-11-22 19:05:49 +0000] [2594] [ERROR] Worker died", ERROR),
         ("ValueError: shapes differ", ERROR),
-        ("E0000 00:00:1795374251.775471 2608 cuda_platform.cc:52] failed call", ERROR),
+        ("E0000 00:00:1795374251.775471 2608 text_format.cc:430] Error parsing text", ERROR),
+        ("E0000 00:00:1795374251.775471 2608 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error", INFO),
+        ("E0000 00:00:1795374251.775471 2608 cuda_fft.cc:467] Unable to register cuFFT factory: Attempting", INFO),
+        ("W0000 00:00:1795374251.775471 2608 computation_placer.cc:177] computation placer already registered.", INFO),
+        ("2026-11-22 18:04:35.495325: W deprecation.py:50] From x.py:64: f is deprecated and will be removed in", INFO),
+        ("WARNING: All log messages before absl::InitializeLog() is called are written to STDERR", INFO),
     ],
 )
 def test_severity_is_read_from_each_servers_own_words(text: str, level: int) -> None:
@@ -423,7 +584,7 @@ def test_a_preset_goes_through_its_form_unchanged() -> None:
         table = msgspec.to_builtins(preset)
         texts = {field.key: text_of(table, field) for field in fields_of(table)}
         assert parse_preset(name, table_of(table, texts)) == preset
-    with pytest.raises(ConfigError, match=r"rounds.*'many' is no number"):
+    with pytest.raises(ConfigError, match=r"rounds.*give a whole number, not 'many'"):
         table_of(table, {**texts, "rounds": "many"})
 
 

@@ -27,6 +27,7 @@ from tui.screens.doctor import DoctorScreen
 from tui.screens.export import ExportScreen
 from tui.screens.flags_form import FlagsForm
 from tui.screens.main import MainScreen
+from tui.screens.tasks import TasksScreen
 from tui.screens.workers import WorkersScreen
 from tui.theme import DARK_VARIABLES, LIGHT_VARIABLES, ROLE_LOOKS, THEMES, check_theme, role_style
 from tui.widgets.key_line import digits_text, key_items, key_line
@@ -46,7 +47,7 @@ def test_every_action_of_the_table_exists() -> None:
     owners = {
         "main": MainScreen, "table": RatioTable, "try": TryItPane, "logs": LogTail, "history": HistoryPane,
         "workers": WorkersScreen, "containers": ContainersScreen, "doctor": DoctorScreen, "written": ExportScreen,
-        "flags": FlagsForm, "configs": ConfigEditor,
+        "flags": FlagsForm, "configs": ConfigEditor, "tasks": TasksScreen,
     }  # fmt: skip
     for key in keys.KEYS:
         assert hasattr(owners[key.place], f"action_{key.action.partition('(')[0]}"), key
@@ -70,7 +71,7 @@ def test_the_readme_has_the_table_of_keys() -> None:
 
 def test_main_keys_fit_80_columns() -> None:
     drawn = plain([key_line(msgspec.structs.replace(READY, has_run=True), 80)])[0]
-    for words in ("0–3 run", "s start/stop", "r restart", "c cancel", "e export", "? help", "q quit", "^p palette"):
+    for words in ("0–3 run", "s start", "r restart", "e export", "v view", "? help", "q quit", "^p palette"):
         assert words in drawn
     running = msgspec.structs.replace(READY, has_run=True, is_running=True, is_measuring=True)
     drawn = plain([key_line(running, 80)])[0]
@@ -78,10 +79,29 @@ def test_main_keys_fit_80_columns() -> None:
         assert words in drawn
 
 
-def test_what_is_not_possible_is_faint() -> None:
-    roles = {item.action: item.spans[0].role for item in key_items(READY)}
-    assert roles["open('export')"] == "faint"
-    assert roles["toggle_servers"] == "key"
+def test_only_what_does_something_now_is_shown() -> None:
+    before_a_run = {item.action for item in key_items(READY)}
+    assert {"toggle_servers", "first_step"} <= before_a_run
+    assert not before_a_run & {"open('export')", "cancel_run", "next_view", "pause"}
+    on_its_way = {item.action for item in key_items(msgspec.structs.replace(READY, is_moving=True))}
+    assert {"toggle_servers", "cancel_run"} <= on_its_way
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"pane": "logs"}, ("/ filter", "f follow", "v severity", "b Bench")),
+        ({"pane": "history"}, ("Enter open", "Space mark", "b Bench")),
+        ({"pane": "model", "is_running": True}, ("c cancel", "v JSON, code", "y copy", "b Bench")),
+        ({"pane": "try"}, ("Ctrl-R send", "v signature")),
+        ({"servers_up": frozenset({"flask", "tf-serving"})}, ("s stop", "r restart")),
+        ({"card": "flask", "servers_up": frozenset({"flask"})}, ("s stop flask", "r restart flask")),
+        ({"has_run": True, "is_short": True, "is_replay": True}, ("e export", "v view", "Enter details")),
+    ],
+)
+def test_the_keys_follow_pane_and_state(change: dict[str, object], words: tuple[str, ...]) -> None:
+    drawn = plain([key_line(msgspec.structs.replace(READY, **change), 120)])[0]
+    assert all(word in drawn for word in (*words, "? help", "q quit"))
 
 
 @pytest.mark.parametrize(("digits", "text"), [("0123", "0–3"), ("13", "1 3"), ("1379", "1 3 7 9"), ("", "")])
@@ -111,17 +131,17 @@ def test_digits_are_written_short(digits: str, text: str) -> None:
         ({}, "open", "flags", ""),
         ({"is_running": True}, "open", "flags", "keeps its servers"),
         ({"is_moving": True}, "open", "configs", "on its way"),
-        ({"is_replay": True}, "open", "configs", REPLAY),
+        ({"is_replay": True}, "open", "configs", keys.say(REPLAY)),
         ({"servers_up": frozenset({"flask"})}, "open", "workers", ""),
         ({}, "hard_stop", "", "No server is up"),
-        ({"is_replay": True}, "open", "containers", REPLAY),
+        ({"is_replay": True}, "open", "containers", keys.say(REPLAY)),
         ({"problem": "No model.", "can_export_model": True}, "first_step", "", ""),
         ({"problem": "No model."}, "first_step", "", "No model."),
         ({"has_run": True}, "first_step", "", "number keys run presets"),
         ({"is_open": False}, "toggle_servers", "", "one moment"),
         ({"problem": "No model at release."}, "run_preset", "1", "No model at release."),
         ({"problem": "No model at release."}, "toggle_servers", "", "No model at release."),
-        ({"is_replay": True}, "toggle_servers", "", REPLAY),
+        ({"is_replay": True}, "toggle_servers", "", keys.say(REPLAY)),
         ({"is_replay": True, "has_run": True}, "open", "export", ""),
         ({"is_open": False}, "help", "", ""),
     ],
@@ -203,18 +223,26 @@ def test_a_replay_waits_between_ticks_by_its_speed() -> None:
     assert set(waits) <= {0}
 
 
-def test_keys_can_be_remapped_and_the_footer_and_help_say_so() -> None:
-    live = Live(keys={"cancel_run": "f8", "open_doctor": "g"})
+def test_keys_can_be_remapped_and_every_sentence_says_so() -> None:
+    chosen = {"cancel_run": "f8", "open_doctor": "G", "toggle_servers": "f2", "update": "f4", "first_step": "f6"}
+    live = Live(keys={**chosen, "logs_show_all": "f7", "doctor_look": "f9"})
 
     async def story(pilot: Pilot[Any]) -> None:
-        await until(pilot, lambda: main_of(live.app).situation.is_open and "f8 cancel" in shown(live.app))
-        await pilot.press("g")
-        await until(pilot, lambda: isinstance(live.app.screen, DoctorScreen))
+        await until(pilot, lambda: main_of(live.app).situation.is_open and "f6 first run" in shown(live.app))
+        assert "f6 starts the servers" in shown(live.app)
+        assert "Not running; f2 starts the" in shown(live.app)
+        for key, words in (("m", "f2 starts it"), ("t", "f2 starts them"), ("l", "line 2")):
+            await pilot.press(key)
+            await until(pilot, lambda words=words: words in shown(live.app))
+        await pilot.press("v")
+        await until(pilot, lambda: "f7 shows all" in shown(live.app))
+        await pilot.press("f7")
+        await until(pilot, lambda: "f7 shows all" not in shown(live.app))
+        await pilot.press("G")
+        await until(pilot, lambda: isinstance(live.app.screen, DoctorScreen) and "f9 look again" in shown(live.app))
 
     drive(live.app, WIDE, story)
-    assert ("f8", next(key.help for key in keys.KEYS if key.id == "cancel_run")) in keys.help_rows(
-        "main", {"cancel_run": "f8"}
-    )
+    assert ("f8", next(key.help for key in keys.KEYS if key.id == "cancel_run")) in keys.help_rows("main")
 
 
 def test_an_unknown_id_is_refused_with_the_nearest() -> None:

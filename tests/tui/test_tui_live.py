@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from pilots import NARROW, WIDE, Live, drive, main_of, shown, until
 from textual.pilot import Pilot
 
+from serving_ctl.config import Settings
+from serving_ctl.events import Event
 from tui.app import TfServeApp
 from tui.panes.model import ModelPane
 
@@ -26,7 +30,7 @@ def test_a_newcomer_sees_the_presets_and_the_next_key(size: tuple[int, int]) -> 
     async def story(pilot: Pilot[Any]) -> None:
         await opened(pilot)
         seen = shown(live.app)
-        for words in ("STOPPED", "s starts both", "batch-large", "about 3m10s", "Press a number", "0–4 run"):
+        for words in ("STOPPED", "s starts the", "batch-large", "about 3m10s", "Enter starts", "0–4 run"):
             assert words in seen
 
     drive(live.app, size, story)
@@ -41,6 +45,50 @@ def test_without_a_model_the_screen_says_what_to_do() -> None:
         await pilot.press("1")
         await until(pilot, lambda: live.app._notifications)
         assert "run preset" not in " ".join(live.engine.calls)
+
+    drive(live.app, WIDE, story)
+
+
+@pytest.mark.parametrize(
+    ("pressed", "done"), [(["1"], "run batch-small"), (["enter"], "run smoke"), (["1", "escape"], ""), (["s", "c"], "")]
+)
+def test_a_key_pressed_before_the_engine_is_there_is_done_when_it_is(pressed: list[str], done: str) -> None:
+    live = Live()
+    make, may_load = live.app._main.conductor._make, threading.Event()
+
+    def slow(settings: Settings, emit: Callable[[Event], None]) -> Any:
+        may_load.wait(60)
+        return make(settings, emit)
+
+    live.app._main.conductor._make = slow
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: "Looking for running servers" in shown(live.app))
+        await pilot.press(pressed[0])
+        await until(pilot, lambda: "was heard" in shown(live.app))
+        await pilot.press(*pressed[1:])
+        await until(pilot, lambda: ("was heard" in shown(live.app)) == (len(pressed) == 1))
+        may_load.set()
+        await opened(pilot)
+        await until(pilot, lambda: not done or done in live.engine.calls)
+        assert not live.app._notifications
+        assert done or not [call for call in live.engine.calls if call.split()[0] in {"run", "start"}]
+
+    drive(live.app, WIDE, story)
+
+
+def test_the_first_screen_follows_the_servers() -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await opened(pilot)
+        await pilot.press("s")
+        await until(pilot, lambda: "on their way" in shown(live.app) and "s call off" in shown(live.app))
+        live.engine.may_start.set()
+        await until(pilot, lambda: "The servers are ready: press 1" in shown(live.app))
+        assert "What does TensorFlow Serving" not in shown(live.app)
+        main_of(live.app).query_one("#card-flask").focus()
+        await until(pilot, lambda: "s stop flask" in shown(live.app))
 
     drive(live.app, WIDE, story)
 
@@ -182,7 +230,7 @@ def test_the_logs_pane_shows_what_the_servers_wrote() -> None:
         await until(pilot, lambda: "flask line 2 [not markup]" in shown(live.app))
         assert "tf-serving line 0" in shown(live.app)
         await pilot.press("b")
-        await until(pilot, lambda: "Press a number" in shown(live.app))
+        await until(pilot, lambda: "batch-small" in shown(live.app))
 
     drive(live.app, WIDE, story)
 

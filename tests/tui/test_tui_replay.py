@@ -15,6 +15,8 @@ from serving_ctl.errors import ConfigError
 from serving_ctl.results.export.markdown import markdown_document
 from serving_ctl.results.record import fold_record
 from serving_ctl.results.tables import headline_table
+from tui import keys
+from tui.drawing import server_glyph
 from tui.panes.run_view import RunView
 from tui.possible import REPLAY
 from tui.widgets.ratio_table import RatioTable
@@ -98,11 +100,11 @@ def test_after_the_end_the_chart_is_of_the_table_in_sight() -> None:
     async def story(pilot: Pilot[Any]) -> None:
         await played(pilot, events)
         assert "concurrency: makespan" in shown(app)
-        assert "request time, ms by clients" in shown(app)
+        assert "makespan, s by clients · both axes log" in shown(app)
         await pilot.press("left")
         await pilot.pause()
         assert "batch-small: inference time" in shown(app)
-        assert "request time, ms by batch size" in shown(app)
+        assert "inference time, ms by batch size · from 0" in shown(app)
 
     drive(app, LARGE, story)
 
@@ -123,6 +125,55 @@ def test_on_small_screens_enter_shows_the_details() -> None:
         assert "mean request, ms" not in shown(app)
 
     drive(app, NARROW, story)
+
+
+@pytest.mark.parametrize("cells", [34, 80])
+def test_with_details_on_a_small_screen_headings_and_selected_row_stay(cells: int) -> None:
+    events = recordings.recording(cells=cells, end="running") if cells < 80 else recordings.recording()
+    app = replay_app(events)
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await played(pilot, events)
+        await pilot.press("down", "down", "enter")
+        await pilot.pause()
+        seen = shown(app)
+        assert "mean request, ms" in seen
+        assert "rate      95 % CI" in seen
+        assert any(text.startswith("▸  3") for text in seen.splitlines())
+        await pilot.press("end")
+        await pilot.pause()
+        assert any(text.startswith("▸ 10") for text in shown(app).splitlines())
+
+    drive(app, NARROW, story)
+
+
+def test_v_steps_through_ticks_sizes_and_histogram_while_a_run_is_on() -> None:
+    events = recordings.recording(cells=34, end="running")
+    app = replay_app(events)
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await played(pilot, events)
+        for words in ("max ", "by batch size · from 0", "all rounds", "max "):
+            assert words in shown(app)
+            await pilot.press("v")
+            await pilot.pause()
+
+    drive(app, WIDE, story)
+
+
+def test_every_server_of_a_recording_has_its_card() -> None:
+    events = recordings.with_more_servers(recordings.recording(), "eu.west", "模型")
+    app = replay_app(events)
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await played(pilot, events)
+        names = [f"{server_glyph(server)} {server}" for server in ("tf-serving", "flask", "eu.west", "模型")]
+        await until(pilot, lambda: all(name in shown(app) for name in names))
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        assert shown(app).splitlines()[2].split()[1:3] == ["eu.west", "✓"]
+
+    drive(app, WIDE, story)
 
 
 def test_a_click_selects_a_row() -> None:
@@ -209,7 +260,7 @@ def test_keys_for_servers_say_that_this_is_a_replay(key: str) -> None:
         await played(pilot, events)
         await pilot.press(key)
         await until(pilot, lambda: app._notifications)
-        assert [notice.message for notice in app._notifications] == [REPLAY]
+        assert [notice.message for notice in app._notifications] == [keys.say(REPLAY)]
 
     drive(app, WIDE, story)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import recordings
 from pilots import LARGE, NARROW, WIDE, Live, main_of, played, replay_app, shown, until
 from textual.pilot import Pilot
 
+from serving_ctl.api.rest import ModelVersion
 from serving_ctl.events import CellFinished, Event
 
 Compare = Callable[..., bool]
@@ -37,7 +39,8 @@ def test_a_run_in_progress(snap_compare: Compare, size: tuple[int, int]) -> None
 @SIZES
 def test_a_finished_run(snap_compare: Compare, size: tuple[int, int]) -> None:
     """You should see ten rows with ratio, interval, bar and "embedded faster", row 3 marked as unstable, the sentence
-    that says what the rate means in full, and "e exports it"."""
+    that says what the rate means in full, and "e exports it"; from 40 rows on, over the table, its chart: one point a
+    size and server, from 0, with intervals."""
     events = recordings.recording()
     assert snap_compare(replay_app(events), terminal_size=size, run_before=to_the_end(events))
 
@@ -158,8 +161,8 @@ def test_details_on_a_small_screen(snap_compare: Compare) -> None:
 
 @SIZES
 def test_a_kept_run_with_its_distribution(snap_compare: Compare, size: tuple[int, int]) -> None:
-    """You should see a run opened from the history: in place of the chart over time one band of bars a server on one
-    axis from 0 ms (at 200 columns beside it), and the table."""
+    """You should see a run opened from the history, after v: in place of its table's chart one band of bars a server on
+    one axis from 0 ms (at 200 columns beside it), and the table."""
     live = Live()
 
     async def chosen(pilot: Pilot[Any]) -> None:
@@ -169,8 +172,25 @@ def test_a_kept_run_with_its_distribution(snap_compare: Compare, size: tuple[int
         await until(pilot, lambda: "✓ finished" in shown(live.app))
         await pilot.press("enter")
         await until(pilot, lambda: "✓ done" in shown(live.app))
+        view = main_of(live.app).query_one("#run-view")
+        while not view.has_class("-histogram"):
+            await pilot.press("v")
+            await pilot.pause()
 
     assert snap_compare(live.app, terminal_size=size, run_before=chosen)
+
+
+def test_a_long_ladder_on_logarithmic_axes(snap_compare: Compare) -> None:
+    """You should see 1 to 10,000 on axes that say they are logarithmic: two curves, none flat on the ground, every mark
+    in its server's colour, numbers on their decimal point."""
+    events = recordings.recording(recordings.LARGE, preset="batch-large")
+    assert snap_compare(replay_app(events), terminal_size=WIDE, run_before=to_the_end(events))
+
+
+def test_a_run_of_four_servers(snap_compare: Compare) -> None:
+    """You should see four cards, four curves with a shape each, and a table with three rates and their intervals."""
+    events = recordings.with_more_servers(recordings.recording(), "eu.west", "us")
+    assert snap_compare(replay_app(events), terminal_size=LARGE, run_before=to_the_end(events))
 
 
 def test_a_paused_run(snap_compare: Compare) -> None:
@@ -211,6 +231,59 @@ def test_panes_and_dialogs(snap_compare: Compare, size: tuple[int, int], key: st
         await until(pilot, lambda: sign in shown(live.app))
 
     assert snap_compare(live.app, terminal_size=size, run_before=asked)
+
+
+def test_every_picture_belongs_to_a_test(request: pytest.FixtureRequest) -> None:
+    """The plugin that would say so sees only what its own worker of pytest-xdist has used."""
+    module = request.node.getparent(pytest.Module)
+    kept = Path(__file__).with_name("__snapshots__") / Path(__file__).stem
+    assert {file.stem for file in kept.iterdir()} <= {test.name for test in module.collect()}
+
+
+async def stale_answers(pilot: Pilot[Any], live: Live) -> None:
+    """Answers to a sentence that was changed since."""
+    await pilot.press("t")
+    await until(pilot, lambda: "a fine film" in shown(live.app))
+    await pilot.press("enter")
+    await until(pilot, lambda: "the predictions agree" in shown(live.app))
+    await pilot.press("d", "u", "l", "l")
+    await until(pilot, lambda: "answers are to an earlier one" in shown(live.app))
+
+
+async def versions(pilot: Pilot[Any], live: Live) -> None:
+    """A version that is loaded, one that could not be, one that is available."""
+    live.engine.versions = (
+        ModelVersion(version="3", state="LOADING"),
+        ModelVersion(version="2", state="END", error="Read less bytes than requested; is the file whole?"),
+        ModelVersion(version="1", state="AVAILABLE"),
+    )
+    await pilot.press("m", "v", "v", "v")
+    await until(pilot, lambda: "LOADING" in shown(live.app) and "speaks REST" in shown(live.app))
+
+
+async def only_errors(pilot: Pilot[Any], live: Live) -> None:
+    """A filter that hides nearly all lines."""
+    live.engine.written = {"flask": ["[1] [ERROR] it broke", "fine"]}
+    await pilot.press("l")
+    await until(pilot, lambda: "fine" in shown(live.app))
+    await pilot.press("v", "v")
+    await until(pilot, lambda: "Only errors" in shown(live.app))
+
+
+@pytest.mark.parametrize("state", [stale_answers, versions, only_errors], ids=["stale", "versions", "errors"])
+def test_panes_in_their_states(snap_compare: Compare, state: Callable[[Pilot[Any], Live], Awaitable[None]]) -> None:
+    """You should see in words what is special: answers that are old and faint; each version with its sign, why one
+    ended and no snippet where nothing listens; that lines are hidden, which, and the key that shows all."""
+    live = Live()
+
+    async def reached(pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: "batch-small" in shown(live.app))
+        live.engine.may_start.set()
+        await pilot.press("s")
+        await until(pilot, lambda: shown(live.app).count("READY") == 2)
+        await state(pilot, live)
+
+    assert snap_compare(live.app, terminal_size=NARROW, run_before=reached)
 
 
 def with_histograms(events: list[Event]) -> list[Event]:

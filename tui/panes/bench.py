@@ -11,6 +11,7 @@ from textual.reactive import var
 from serving_ctl.bench.progress import Progress
 from tui.conductor import Conductor
 from tui.panes.pane import Pane
+from tui.possible import Situation
 from tui.widgets.preset_list import PresetList
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class BenchPane(Pane):
     """True while the run sends nothing because the user said so."""
     presets: var[tuple[PresetSummary, ...]] = var((), init=False)
     """What the number keys run."""
-    problem: var[str] = var("", init=False)
-    """Why no run can begin."""
+    situation: var[Situation] = var(Situation(), init=False)
+    """What is possible, and why no run is."""
     offer: var[str] = var("", init=False)
     """What Enter would do, in one sentence."""
     note: var[str] = var("", init=False)
@@ -55,7 +56,8 @@ class BenchPane(Pane):
 
     def compose(self) -> ComposeResult:
         """The presets."""
-        yield PresetList().data_bind(BenchPane.presets, BenchPane.problem, BenchPane.note, BenchPane.offer)
+        pane = BenchPane
+        yield PresetList().data_bind(pane.presets, pane.situation, pane.note, pane.offer)
 
     def on_mount(self) -> None:
         """The run's view need not hold up the first paint."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,21 +9,26 @@ from urllib.parse import urlsplit
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
+from textual.containers import ScrollableContainer
 from textual.widgets import Static, Tree
 from textual.widgets.tree import TreeNode
 
+from serving_ctl.bench.progress import Progress
 from serving_ctl.errors import TfServeError
-from tui.conductor import SERVERS, Conductor
+from tui import keys
+from tui.conductor import Conductor, is_up
 from tui.drawing import server_glyph, wrap
 from tui.inquiry import Served, ask_model, not_disturbed
+from tui.json_text import json_text
 from tui.panes.pane import Pane
-from tui.snippets import curl_snippet, grpc_snippet, python_snippet
+from tui.snippets import curl_snippet, grpc_obstacle, grpc_snippet, python_snippet
 
 INDENT = 8
 """Columns a leaf stands in from the tree's left edge, and the scroll bar."""
-ASK = "Not asked yet. s starts the servers, u asks them what they serve."
+LEAST_ROOM = 20
+ASK = "Not asked yet. {toggle_servers} starts the servers, {update} asks them what they serve."
 VIEWS = ("JSON", "curl", "Python", "gRPC")
+STATE_GLYPHS = {"AVAILABLE": "✓", "START": "◔", "LOADING": "◔", "UNLOADING": "◕", "END": "○"}
 
 Place = tuple[str, str]
 """What a node of the tree is about: server and signature, either may be empty."""
@@ -36,6 +40,12 @@ def tensor_text(tensor: Any) -> Text:
         "unknown rank" if tensor.shape is None else str([_dimension(size) for size in tensor.shape]).replace("'", "")
     )
     return Text.assemble((tensor.name, "bold"), f"  {tensor.dtype} {shape}")
+
+
+def version_text(version: Any) -> Text:
+    """``✓ version 3  AVAILABLE``; a version that ended with an error has a cross."""
+    glyph = "✗" if version.error else STATE_GLYPHS.get(version.state, "?")
+    return Text(f"{glyph} version {version.version}  {version.state}")
 
 
 def _dimension(size: int) -> str:
@@ -50,9 +60,12 @@ class ModelPane(Pane):
         layout: horizontal;
         #model-tree, #model-json { scrollbar-size: 1 1; }
         #model-tree { width: 1fr; min-width: 30; background: $background; padding: 0 1; }
-        #model-json { width: 1fr; border: round $border; border-title-style: bold; padding: 0 1; }
+        #model-tree:focus { background-tint: $background 0%; }
+        #model-json { width: 1fr; border: round $border; border-title-color: $foreground; padding: 0 1;
+                      border-subtitle-color: $quiet; }
+        #model-json:focus { border: round $accent; }
         #model-json-text { width: auto; }
-        &.-snippet #model-json-text { width: 1fr; }
+        &.-wrapped #model-json-text { width: 1fr; }
     }
     """
 
@@ -61,6 +74,7 @@ class ModelPane(Pane):
         self._served: dict[str, Served] = {}
         self._view = VIEWS[0]
         self._place: Place = ("", "")
+        self._up: frozenset[str] = frozenset()
 
     def compose(self) -> ComposeResult:
         """Tree and text."""
@@ -68,9 +82,9 @@ class ModelPane(Pane):
         tree.show_root = False
         tree.guide_depth = 2
         yield tree
-        with VerticalScroll(id="model-json") as box:
-            box.border_subtitle = "v another view · y copies"
-            yield Static(ASK, id="model-json-text", markup=False)
+        with ScrollableContainer(id="model-json") as box:
+            box.border_subtitle = keys.say("{next_view} another view · {copy} copies")
+            yield Static(keys.say(ASK), id="model-json-text", markup=False)
 
     @property
     def has_answers(self) -> bool:
@@ -83,6 +97,13 @@ class ModelPane(Pane):
         if self.conductor.engine is not None and not (self.conductor.is_running and self.has_answers):
             self.run_worker(self._ask(), group="model", exclusive=True)
 
+    def watch_progress(self, progress: Progress) -> None:
+        """A server came up or went: ask again while the pane is in sight."""
+        up = frozenset(server for server in self.conductor.servers if is_up(progress, server))
+        if up != self._up and self.in_sight and not self.conductor.is_running:
+            self.run_worker(self._ask(), group="model", exclusive=True)
+        self._up = up
+
     def next_view(self) -> None:
         """JSON, curl, Python, gRPC, and again."""
         self._view = VIEWS[(VIEWS.index(self._view) + 1) % len(VIEWS)]
@@ -93,20 +114,22 @@ class ModelPane(Pane):
         return self._text() if self.has_answers else ""
 
     def show_served(self, served: Sequence[Served]) -> None:
-        """Show the newest answers of the servers."""
+        """Show the newest answers of the servers; the text stays at the server it is about."""
         tree = self._tree
         tree.clear()
         for answer in served:
             head = Text.assemble((f"{server_glyph(answer.server)} {answer.server}", "bold"))
             node = tree.root.add(head, data=(answer.server, ""), expand=True)
-            if answer.problem:
-                for part in wrap(answer.problem, max(20, tree.size.width - INDENT)):
-                    node.add_leaf(Text(part), data=(answer.server, ""))
-            else:
-                _add_model(node, answer)
+            inner = node
+            if answer.model is not None:
+                inner = node.add(Text(answer.model.name, "bold"), data=(answer.server, ""), expand=True)
+            for version in answer.versions:
+                self._add_version(inner, answer, version)
+            self._add_sentence(node, answer.server, answer.problem)
         tree.root.expand()
         self._served = {answer.server: answer for answer in served}
-        self._place = (next((answer.server for answer in served if answer.document), ""), "")
+        if (shown := self._served.get(self._place[0])) is None or shown.document is None:
+            self._place = (next((answer.server for answer in served if answer.document), ""), "")
         self._show_text()
 
     def on_tree_node_highlighted(self, event: Tree.NodeHighlighted[Place]) -> None:
@@ -119,9 +142,21 @@ class ModelPane(Pane):
         engine = self.conductor.engine
         if engine is None:
             return
-        busy = self.conductor.is_running
-        asked = [not_disturbed(s) if busy else await ask_model(engine, s, self.progress) for s in SERVERS]
-        self.show_served(asked)
+        busy, servers = self.conductor.is_running, self.conductor.servers
+        asked = [not_disturbed(s) if busy else await ask_model(engine, s, self.progress) for s in servers]
+        self.call_after_refresh(self.show_served, asked)  # the tree has its width then, which sentences wrap to
+
+    def _add_version(self, node: TreeNode[Place], answer: Served, version: Any) -> None:
+        is_asked = answer.model is not None and version.version == answer.model.version
+        branch = node.add(version_text(version), data=(answer.server, ""), expand=True)
+        branch.allow_expand = is_asked or bool(version.error)
+        self._add_sentence(branch, answer.server, version.error)
+        if is_asked:
+            _add_signatures(branch, answer.server, answer.model)
+
+    def _add_sentence(self, node: TreeNode[Place], server: str, sentence: str) -> None:
+        for part in wrap(sentence, max(LEAST_ROOM, self._tree.size.width - INDENT)):
+            node.add_leaf(Text(part), data=(server, ""))
 
     @property
     def _tree(self) -> Tree[Place]:
@@ -129,18 +164,18 @@ class ModelPane(Pane):
 
     def _show_text(self) -> None:
         text = self._text()
-        shown = JSONHighlighter()(Text(text)) if self._view == "JSON" else Text(text)
-        self.set_class(self._view != "JSON", "-snippet")
+        is_json = text.startswith("{")
+        self.set_class(not is_json, "-wrapped")
         box = self.query_one("#model-json")
         box.border_title = "  ".join(f"[b]{view}[/b]" if view == self._view else f"[dim]{view}[/]" for view in VIEWS)
-        self.query_one("#model-json-text", Static).update(shown)
+        self.query_one("#model-json-text", Static).update(JSONHighlighter()(Text(text)) if is_json else Text(text))
 
     def _text(self) -> str:
         answer = self._served.get(self._place[0])
         if answer is None or answer.document is None:
-            return ASK
+            return (answer.problem if answer else "") or keys.say(ASK)
         if self._view == "JSON":
-            return json.dumps(answer.document, indent=2)
+            return json_text(answer.document)
         try:
             return self._snippet(answer)
         except TfServeError as error:
@@ -149,26 +184,18 @@ class ModelPane(Pane):
     def _snippet(self, answer: Served) -> str:
         """Asks the server at the cursor for the signature at the cursor, else for the first. Raises TfServeError."""
         engine, model = self.conductor.engine, answer.model
-        url = self.progress.servers[answer.server].url
+        changed = self.progress.servers[answer.server]
         if engine is None or not model.signatures:
-            return ASK
+            return "The model has no signature to ask for."
+        if self._view == "gRPC" and (obstacle := grpc_obstacle(changed)):
+            return obstacle
         signature = next((one for one in model.signatures if one.name == self._place[1]), model.signatures[0])
         body = engine.example_body(model, signature.name)
         if self._view == "curl":
-            return curl_snippet(url, model.name, body)
+            return curl_snippet(changed.url, model.name, body)
         if self._view == "Python":
-            return python_snippet(url, model.name, body)
-        return grpc_snippet(urlsplit(url).hostname or "127.0.0.1", model.name, signature, body)
-
-
-def _add_model(node: TreeNode[Place], answer: Served) -> None:
-    model = answer.model
-    inner = node.add(Text(model.name, "bold"), data=(answer.server, ""), expand=True)
-    for version in answer.versions:
-        state = f"version {version.version}  {version.state}" + (f"  {version.error}" if version.error else "")
-        branch = inner.add(Text(state), data=(answer.server, ""), expand=str(version.version) == model.version)
-        if str(version.version) == model.version:
-            _add_signatures(branch, answer.server, model)
+            return python_snippet(changed.url, model.name, body)
+        return grpc_snippet(urlsplit(changed.url).hostname or "127.0.0.1", model.name, signature, body)
 
 
 def _add_signatures(node: TreeNode[Place], server: str, model: Any) -> None:

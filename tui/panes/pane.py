@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.containers import Container
 from textual.reactive import var
+from textual.widget import Widget
 
 from serving_ctl.bench.progress import Progress
 from tui.conductor import Conductor
@@ -20,6 +21,11 @@ class Pane(Container):
     def __init__(self, conductor: Conductor) -> None:
         super().__init__()
         self.conductor = conductor
+
+    @property
+    def in_sight(self) -> bool:
+        """True for the pane that is shown."""
+        return isinstance(self.parent, Widget) and self.parent.display
 
     def opened(self) -> None:
         """The pane came into sight: take the keyboard, and ask for what it shows."""

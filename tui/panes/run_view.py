@@ -1,4 +1,4 @@
-"""A run on the Bench pane: where it stands, the live chart, the growing tables, and the selected row in detail."""
+"""A run on the Bench pane: where it stands, its charts, the growing tables, and the selected row in detail."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ from tui.widgets.note import Note
 from tui.widgets.ratio_table import RatioTable
 from tui.widgets.row_details import Choice, RowDetails
 from tui.widgets.run_line import RunLine
+from tui.widgets.size_chart import SizeChart
+
+TICKS, SIZES, HISTOGRAM, TABLE = "-ticks", "-sizes", "-histogram", "-table"
+"""The views: the ticks of a run that is on, the chart of the table in sight, the distribution of its selected row; and
+the long table of a finished run alone where there are few rows."""
+LONG = 6
+"""Rows of a table from which on it leaves a chart no room on a short screen."""
 
 
 class RunView(Vertical):
@@ -27,8 +34,8 @@ class RunView(Vertical):
             #charts, RatioTable, Note, RowDetails { display: block; }
         }
         #charts { layout: horizontal; height: 1fr; min-height: 8; }
-        HistogramChart { display: none; }
-        &.-histogram LatencyChart { display: none; }
+        LatencyChart, SizeChart, HistogramChart { display: none; }
+        &.-ticks LatencyChart, &.-sizes SizeChart, &.-table SizeChart { display: block; }
         &.-histogram HistogramChart { display: block; }
         RatioTable { max-height: 50%; }
     }
@@ -50,6 +57,7 @@ class RunView(Vertical):
         self._number = 0
         self._run_id = ""
         self._follows = True
+        self._view = self._asked = ""
 
     def compose(self) -> ComposeResult:
         """Top down."""
@@ -57,6 +65,7 @@ class RunView(Vertical):
         yield RunLine().data_bind(view.progress, view.activity, view.step, view.cancelling, view.paused)
         with Horizontal(id="charts"):
             yield LatencyChart().data_bind(view.progress)
+            yield SizeChart()
             yield HistogramChart()
         yield RatioTable()
         yield Note(id="table-notes")
@@ -68,11 +77,10 @@ class RunView(Vertical):
             return
         if new.run.started.run_id != self._run_id:
             self._run_id, self._follows, self._number = new.run.started.run_id, True, 0
-            self.query_one(LatencyChart).ladder = ""
             table = self.query_one(RatioTable)
             table.cursor, table.follows = 0, True
             self.add_class("-has-run")
-            self.set_class(new.run.end is not None and not new.ticks, "-histogram")  # a kept run has no ticks
+            self._view = self._asked = ""
         self.set_class(new.run.end is not None, "-ended")
         if self._follows:
             self._number = step_in_flight(new.run)
@@ -87,8 +95,12 @@ class RunView(Vertical):
             self._show_table(run)
 
     def next_view(self) -> None:
-        """The chart over time, or the distribution of the selected row."""
-        self.toggle_class("-histogram")
+        """The next view: ticks while a run is on, the table's chart, the distribution of the selected row."""
+        run = self.progress.run
+        if run is not None:
+            views = self._views(run)
+            self._asked = views[(views.index(self._view) + 1) % len(views)]
+            self._show_view(run)
 
     def text_to_copy(self) -> str:
         """The table in sight, with tabs between its cells."""
@@ -105,8 +117,21 @@ class RunView(Vertical):
             self._show_details(self.progress.run, self._current_step(self.progress.run))
 
     def on_ratio_table_details_toggled(self) -> None:
-        """On small screens the chart makes room for the details."""
+        """On small screens the chart and part of the table make room for the details."""
         self.toggle_class("-details")
+
+    def _views(self, run: RunRecord) -> tuple[str, ...]:
+        if run.end is None:
+            return (TICKS, SIZES, HISTOGRAM)
+        is_long = len(self._current_step(run).table(run).rows) > LONG
+        return (TABLE, SIZES, HISTOGRAM) if is_long and self.screen.has_class("-short") else (SIZES, HISTOGRAM)
+
+    def _show_view(self, run: RunRecord) -> None:
+        """The view that the key asked for, while there is such a one; else the first."""
+        views = self._views(run)
+        self._view = self._asked if self._asked in views else views[0]
+        for name in (TICKS, SIZES, HISTOGRAM, TABLE):
+            self.set_class(name == self._view, name)
 
     def _current_step(self, run: RunRecord) -> Step:
         steps = steps_of(run)
@@ -117,8 +142,7 @@ class RunView(Vertical):
         self.query_one(RatioTable).show_table(run, step, self._number, len(steps_of(run)))
         self.query_one("#table-notes", Note).say(*step.table(run).notes[:1])
         self._show_details(run, step)
-        if run.end is not None and step.ladder is not None:
-            self.query_one(LatencyChart).ladder = step.ladder.name
+        self._show_view(run)
 
     def _show_details(self, run: RunRecord, step: Step) -> None:
         row = self.query_one(RatioTable).cursor
@@ -130,4 +154,5 @@ class RunView(Vertical):
             rows = step.table(run).rows
             choice = Choice(record=run, text=rows[min(row, len(rows) - 1)].cells[-1])
         self.query_one(RowDetails).show_choice(choice)
+        self.query_one(SizeChart).show_curves(choice, step.metric)
         self.query_one(HistogramChart).show_choice(choice)

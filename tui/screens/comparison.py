@@ -48,7 +48,7 @@ class ComparisonScreen(ModalScreen[None]):
     ComparisonScreen {
         align: center middle;
         #comparison { width: 96%; height: auto; max-height: 92%; border: round $accent; background: $surface;
-                      padding: 0 1; border-title-style: bold; }
+                      padding: 0 1; border-title-style: bold; scrollbar-size: 1 1; }
     }
     """
 
@@ -60,5 +60,5 @@ class ComparisonScreen(ModalScreen[None]):
         """One scrolling sheet."""
         with VerticalScroll(id="comparison") as sheet:
             sheet.border_title = "two runs compared"
-            sheet.border_subtitle = "escape closes"
+            sheet.border_subtitle = "↑ ↓ scroll · Escape closes"
             yield Sheets(self._tables)

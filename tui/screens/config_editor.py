@@ -88,7 +88,7 @@ class ConfigEditor(ModalScreen[None]):
     def action_save(self) -> None:
         """Check and write; a text that is refused stays as it is."""
         if self._is_effective or self._file not in self._texts:
-            self._say("Only the file itself can be saved; Ctrl-O goes back to it.")
+            self._say(keys.say("Only the file itself can be saved; {configs_effective} goes back to it."))
             return
         text = self._texts[self._file]
         try:
@@ -99,7 +99,9 @@ class ConfigEditor(ModalScreen[None]):
         self._kept[self._file] = text
         self._show_tabs()
         self._show_path(path)
-        self._say(f"✓ Saved in {path}. It counts from the next start on; r restarts a server.")
+        self._say(
+            f"✓ Saved in {path}. It counts from the next start on" + keys.say("; {restart_servers} restarts a server.")
+        )
 
     def action_leave(self) -> None:
         """Leave; with changes only when asked twice."""
@@ -108,7 +110,7 @@ class ConfigEditor(ModalScreen[None]):
             self.dismiss(None)
             return
         self._agreed = True
-        self._say(f"Not saved: {', '.join(changed)}. Ctrl-S saves, Escape again gives the changes up.")
+        self._say(f"Not saved: {', '.join(changed)}." + keys.say(" {configs_save} saves, Escape again gives them up."))
 
     def _show(self) -> None:
         """The text of the file, as it was left."""

@@ -39,8 +39,10 @@ class ConfirmScreen(ModalScreen[str]):
     }
     """
 
-    def __init__(self, question: str, answers: Sequence[Answer]) -> None:
+    def __init__(self, question: str, answers: Sequence[Answer], *, safe: bool = False) -> None:
+        """``safe``: Enter takes the last answer, which changes nothing, until another is chosen."""
         super().__init__()
+        self._safe = safe
         self._question = question
         self._answers = tuple(answers)
 
@@ -51,6 +53,10 @@ class ConfirmScreen(ModalScreen[str]):
             with Horizontal(id="answers"):
                 for answer in self._answers:
                     yield Button(f"{answer.key}  {answer.label}", id=f"answer-{answer.value}", compact=True)
+
+    def on_mount(self) -> None:
+        """One answer is a key press away."""
+        list(self.query(Button))[-1 if self._safe else 0].focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """The mouse or Enter chose."""

@@ -11,18 +11,23 @@ from textual.widgets import Static
 from serving_ctl import formatting
 from serving_ctl.errors import TfServeError
 from tui import keys
+from tui.drawing import cut
 from tui.screens.listing import Listing
 
 if TYPE_CHECKING:
     from serving_ctl.engine import Engine
 
 
+NAME_COLUMNS = 34
+"""What is shown of names, such as those of Swarm tasks and images without a tag, so that the rest stays in sight."""
+
+
 class ContainersScreen(Listing):
     """One line a container."""
 
     TITLE = "TensorFlow Serving containers"
-    HINT = keys.hint("containers")
-    COLUMNS: ClassVar[tuple[str, ...]] = ("name", "image", "status", "address", "whose")
+    PLACE = "containers"
+    COLUMNS: ClassVar[tuple[str, ...]] = ("name", "status", "address", "whose", "image")
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings("containers")]
 
     def __init__(self, engine: Engine) -> None:
@@ -47,11 +52,11 @@ class ContainersScreen(Listing):
         self._found = await self._engine.parts.containers()
         return [
             (
-                one.name,
-                one.image,
+                cut(one.name, NAME_COLUMNS),
                 one.status,
                 one.url.removeprefix("http://") or "not published",
                 "ours" if one.ours else "other",
+                cut(one.image, NAME_COLUMNS),
             )
             for one in self._found
         ]
@@ -72,7 +77,7 @@ class ContainersScreen(Listing):
             self.do(self._engine.parts.stop_container(name), f"stopping {name} …")
         elif name:
             self._agreed = name
-            self.say(f"k again stops and removes {name}, whoever made it.")
+            self.say(keys.say("{containers_stop}") + f" again stops and removes {name}, whoever made it.")
 
     def action_copy(self) -> None:
         """The docker command."""

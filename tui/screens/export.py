@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,7 +19,10 @@ from serving_ctl.errors import ConfigError, TfServeError
 from serving_ctl.results.record import RunRecord
 from tui import keys
 
-ENDINGS = ".md .csv .json .html .svg .png"
+PICTURE = ".svg"
+FORMATS = (
+    ".md tables · .csv one line a cell · .json everything · .html one page with charts · .svg, .png the chart alone"
+)
 """What the engine writes a run as; it refuses others with the ones it knows."""
 
 
@@ -30,7 +34,7 @@ def default_path(record: RunRecord) -> Path:
 
 def picture_path() -> Path:
     """``tfserve-tui-YYYYMMDD-HHMMSS.svg`` in the current folder."""
-    return Path(f"tfserve-tui-{datetime.datetime.now():%Y%m%d-%H%M%S}.svg")
+    return Path(f"tfserve-tui-{datetime.datetime.now():%Y%m%d-%H%M%S}{PICTURE}")
 
 
 def write_text(path: Path, text: str, ending: str) -> None:
@@ -56,7 +60,8 @@ class ExportScreen(ModalScreen[None]):
         align: center middle;
         #export { width: 76; max-width: 96%; height: auto; border: round $accent; background: $surface;
                   padding: 1 2; border-title-style: bold; }
-        #export-path { color: $quiet; margin-top: 1; }
+        #export-formats, #export-path { color: $quiet; height: auto; margin-top: 1; }
+        &.-written #export-formats { display: none; }
         #export-answer { color: $warn; margin-top: 1; height: auto; }
         &.-written #export-answer { color: $better; }
         &.-written #export-input { display: none; }
@@ -75,10 +80,11 @@ class ExportScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """The path to edit, the whole path, and what is to be said about it."""
         with Vertical(id="export") as box:
-            is_run = self._path.suffix != ".svg"
-            box.border_title = f"{self._title}: {ENDINGS}" if is_run else self._title
+            box.border_title = self._title
             box.border_subtitle = "Enter writes · Escape leaves"
             yield Input(str(self._path), id="export-input", select_on_focus=False)
+            if self._path.suffix != PICTURE:
+                yield Static(FORMATS, id="export-formats", markup=False)
             yield Static("", id="export-path", markup=False)
             yield Static("", id="export-answer", markup=False)
 
@@ -92,10 +98,11 @@ class ExportScreen(ModalScreen[None]):
         """Write, unless the file exists and nobody said that it may go."""
         event.stop()
         path = _whole(event.value)
-        if path.exists() and self._agreed != path:
+        if _is_there(path) and self._agreed != path:
             self._agreed = path
             self._answer("This file exists. Enter again overwrites it; or change the name.")
             return
+        self._answer("writing …")
         try:
             await self._write(path)
         except TfServeError as error:
@@ -122,6 +129,11 @@ class ExportScreen(ModalScreen[None]):
 
     def _answer(self, sentence: str) -> None:
         self.query_one("#export-answer", Static).update(sentence)
+
+
+def _is_there(path: Path) -> bool:
+    """True for what would be overwritten; ``Path.exists`` raises where it may not look."""
+    return os.path.exists(path)  # noqa: PTH110
 
 
 def _whole(text: str) -> Path:

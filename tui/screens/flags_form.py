@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Flags = dict[str, Any]
 FIND, EDIT = "flags-find", "flags-edit"
+NOT_USED = "These changes are not used yet: {flags_use} uses them, {flags_save} saves them, Escape again gives them up."
 
 
 def flag_text(value: object) -> str:
@@ -139,7 +140,7 @@ class FlagsForm(ModalScreen[str]):
             self.dismiss("")
         else:
             self._agreed = True
-            self._say("These changes are not used yet: a uses them, s saves them, Escape again gives them up.")
+            self._say(keys.say(NOT_USED))
 
     @property
     def _flag_name(self) -> str:
@@ -211,4 +212,4 @@ class FlagsForm(ModalScreen[str]):
 
 def told(path: Path | None) -> str:
     """What has become of the flags."""
-    return f"Saved in {path}." if path else "Used in this session; s in the form saves them."
+    return f"Saved in {path}." if path else keys.say("Used in this session; {flags_save} in the form saves them.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 from rich.table import Table
@@ -21,6 +20,15 @@ READING = (
     "starts at 0, both servers on one scale. ● and ■ are the servers, with their colours."
 )
 PLACE_OF_PANE = {"bench": "table"}
+NAMES = {"bench": "Bench", "model": "Model", "try": "Try it", "logs": "Logs", "history": "History"}
+SHARED = {
+    "bench": ("next_view", "step_table_minus_1", "step_table_1", "copy", "open_export"),
+    "model": ("next_view", "copy", "update"),
+    "try": ("next_view", "copy", "update"),
+    "logs": ("next_view", "copy"),
+    "history": ("copy", "update"),
+}
+"""Keys that work everywhere and mean something of its own on a pane, by id."""
 
 
 class HelpScreen(ModalScreen[None]):
@@ -35,28 +43,34 @@ class HelpScreen(ModalScreen[None]):
     }
     """
 
-    def __init__(self, pane: str, chosen: Mapping[str, str]) -> None:
+    def __init__(self, pane: str) -> None:
         super().__init__()
-        self._chosen = chosen
-        self._place = PLACE_OF_PANE.get(pane, pane)
+        self._pane = pane
 
     def compose(self) -> ComposeResult:
         """One scrolling sheet."""
         with VerticalScroll(id="help") as sheet:
-            sheet.border_title = "keys"
+            sheet.border_title = f"keys, those of {NAMES[self._pane]} first"
             sheet.border_subtitle = "↑ ↓ scroll · Escape closes"
-            yield Static(_key_table(self._place, self._chosen))
+            yield Static(_key_table(self._pane))
             yield Static(Text(f"\n{READING}"))
 
 
-def _key_table(first: str, chosen: Mapping[str, str]) -> Table:
-    """The keys of the pane in sight on top, then those that work everywhere, then the rest."""
+def _key_table(pane: str) -> Table:
+    """What the keys do on the pane in sight on top, then those that work everywhere, then the rest."""
+    own = PLACE_OF_PANE.get(pane, pane)
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
-    for place in sorted(keys.PLACES, key=lambda one: (one != first, one != "main")):
-        if rows := keys.help_rows(place, chosen):
-            table.add_row(Text(""), Text(keys.PLACES[place], "bold underline"))
-            for written, what in rows:
-                table.add_row(Text(written, "bold"), Text(what))
+    _add(table, f"{NAMES[pane]} pane", [*keys.help_rows(own), *keys.help_rows("main", SHARED[pane])])
+    for place in sorted(keys.PLACES, key=lambda one: one != "main"):
+        if place != own:
+            table.add_row()
+            _add(table, keys.PLACES[place], keys.help_rows(place))
     return table
+
+
+def _add(table: Table, title: str, rows: list[tuple[str, str]]) -> None:
+    table.add_row(Text(""), Text(title, "bold underline"))
+    for written, what in rows:
+        table.add_row(Text(written, "bold"), Text(what))

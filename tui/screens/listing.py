@@ -13,16 +13,17 @@ from textual.screen import ModalScreen
 from textual.widgets import DataTable, Static
 
 from serving_ctl.errors import TfServeError
+from tui import keys
 
 
 class Listing(ModalScreen[None]):
     """A table, a line for what happened, and the keys on the border.
 
-    A kind of listing says its ``TITLE``, ``HINT`` and ``COLUMNS``, and gives its rows in ``load``.
+    A kind of listing says its ``TITLE``, ``PLACE`` (of its keys) and ``COLUMNS``, and gives its rows in ``load``.
     """
 
     TITLE = ""
-    HINT = ""
+    PLACE = ""
     COLUMNS: ClassVar[tuple[str, ...]] = ()
     REFRESH_S: ClassVar[float] = 0.0
     """Seconds between two looks; 0 looks once and after each act."""
@@ -42,7 +43,7 @@ class Listing(ModalScreen[None]):
         """Table over note and what else there is to show."""
         with Vertical(id="listing") as box:
             box.border_title = self.TITLE
-            box.border_subtitle = f"{self.HINT} · Escape closes"
+            box.border_subtitle = f"{keys.hint(self.PLACE)} · Escape closes"
             yield DataTable(cursor_type="row")
             yield Static("looking …", id="listing-note", markup=False)
             yield Static("", id="listing-more", markup=False)

@@ -24,19 +24,21 @@ from serving_ctl.errors import ServerStartError, TfServeError
 from serving_ctl.events import AnyEvent, Event, LogLine
 from tui import keys
 from tui.bridge import Bridge, play
-from tui.conductor import SERVERS, Conductor, OpenEngine, is_up, open_engine
+from tui.conductor import Conductor, OpenEngine, is_up, open_engine
 from tui.dialogs import Dialogs
+from tui.drawing import KNOWN
 from tui.messages import BenchAdvanced, ExportWanted, RunOpened
 from tui.panes.bench import BenchPane
 from tui.panes.pane import Pane
-from tui.possible import Situation, obstacle
+from tui.possible import EARLY, NOT_OPEN, Situation, obstacle
 from tui.widgets.drawn import Drawn
-from tui.widgets.fairness_card import FairnessCard
 from tui.widgets.key_line import KeyLine
 from tui.widgets.server_card import ServerCard
+from tui.widgets.side import Side
 from tui.widgets.tab_line import TabLine
 from tui.widgets.title_line import TitleLine
 
+LOOKING = "Looking for running servers …"
 HISTORY = "history"
 """Whose log lines are the engine's words about the kept runs."""
 NARROW, BROAD, TALL = 100, 170, 34
@@ -65,7 +67,6 @@ class MainScreen(Screen[None]):
     activity: var[str] = var("", init=False)
     cancelling: var[bool] = var(False, init=False)
     presets: var[tuple[Any, ...]] = var((), init=False)
-    problem: var[str] = var("", init=False)
     pane: var[str] = var("bench", init=False)
     """Id of the pane in sight."""
     step: var[str] = var("", init=False)
@@ -73,8 +74,9 @@ class MainScreen(Screen[None]):
     offer: var[str] = var("", init=False)
     """What Enter would do, in one sentence; empty when it does nothing."""
     situation: var[Situation] = var(Situation(), init=False)
-    """What the line of keys shows as possible."""
-    note: var[str] = var("Looking for running servers …")
+    """What the line of keys and the first screen show as possible."""
+    note: var[str] = var(LOOKING)
+    """What goes on before the engine is there."""
 
     def __init__(
         self,
@@ -96,6 +98,7 @@ class MainScreen(Screen[None]):
             make=make_engine,
         )
         self.dialogs = Dialogs(self)
+        self._early = ""  # the key that was pressed before the engine was there
         self._settings, self._replay, self._clock = settings, replay, clock
 
     def compose(self) -> ComposeResult:
@@ -106,17 +109,15 @@ class MainScreen(Screen[None]):
         title.set_reactive(TitleLine.mode, f"replay of {self._replay.path.name}" if self._replay else "")
         yield title.data_bind(main.progress)
         with Horizontal(id="body"):
-            with Vertical(id="side"):
-                for server in SERVERS:
-                    yield ServerCard(server, clock=self._clock, live=live).data_bind(main.progress)
-                yield FairnessCard().data_bind(main.progress)
+            servers = self.conductor.servers if live else KNOWN
+            yield Side(servers, clock=self._clock, live=live).data_bind(main.progress)
             with Vertical(id="right"):
                 yield TabLine().data_bind(active=main.pane)
                 with ContentSwitcher(id="panes", initial="bench"):
                     with Container(id="bench"):
                         yield BenchPane(self.conductor).data_bind(
                             main.progress, main.activity, main.cancelling, main.step, main.paused, main.presets,
-                            main.problem, main.note, main.offer,
+                            main.situation, main.note, main.offer,
                         )  # fmt: skip
                     for name in ("model", "try", "logs", "history"):
                         yield Container(id=name)
@@ -134,11 +135,14 @@ class MainScreen(Screen[None]):
         self._begin()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Cards and fairness card say less where there is less room."""
+        """The cards say less where there is less room."""
         narrow, short = event.size.width < NARROW, event.size.height < TALL
-        for widget in self.query("ServerCard, FairnessCard"):
-            widget.set_class(narrow, "-compact")
-            widget.set_class(narrow and short, "-line")
+        self.query_one(Side).fit(event.size, is_narrow=narrow, is_short=short)
+        self.situation = self.look()
+
+    def on_descendant_focus(self) -> None:
+        """With the focus on a card the keys for servers mean that one alone."""
+        self.situation = self.look()
 
     def on_bench_advanced(self, message: BenchAdvanced) -> None:
         """Show the newest progress."""
@@ -164,29 +168,35 @@ class MainScreen(Screen[None]):
         conductor = self.conductor
         return Situation(
             is_replay=self._replay is not None,
-            is_open=conductor.engine is not None,
+            is_open=conductor.is_open,
+            is_early=bool(self._early),
             is_running=conductor.is_running,
             is_measuring=conductor.steering is not None,
+            is_paused=conductor.is_paused,
             is_moving=bool(conductor.moving),
             has_run=self.progress.run is not None,
-            servers_up=frozenset(server for server in SERVERS if is_up(self.progress, server)),
+            servers_up=frozenset(server for server in self.progress.servers if is_up(self.progress, server)),
             preset_keys=frozenset(preset.key for preset in conductor.presets if preset.key),
             problem=conductor.problem,
+            servers=conductor.servers,
+            pane=self.pane,
+            card=self.focused.server if isinstance(self.focused, ServerCard) else "",
+            is_short=self.size.height < TALL,
             can_export_model=conductor.can_export_model,
-            chosen_keys=conductor.settings.ui.keys,
         )
 
     def show_situation(self) -> None:
         """Bring footer and pane up to what can be done now."""
         conductor = self.conductor
-        self.presets, self.problem, self.activity = conductor.presets, conductor.problem, conductor.activity
+        self.presets, self.activity = conductor.presets, conductor.activity
         self.step, self.paused = conductor.step, conductor.is_paused
-        self.offer = conductor.offer if self._may_offer() else ""
-        if conductor.engine is not None:
-            self.note = ""
+        self.situation = self.look()
+        self.offer = conductor.offer(self.situation.servers_up) if self._may_offer() else ""
         if not conductor.is_running:
             self.cancelling = False
-        self.situation = self.look()
+        if conductor.is_open:
+            self.note = ""
+            self._press_early()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Grey out what is not possible now; hide number keys without a preset."""
@@ -198,11 +208,28 @@ class MainScreen(Screen[None]):
     def on_key(self, event: events.Key) -> None:
         """A key that does nothing now says why."""
         key = event.character if event.character and event.character in keys.PRESET_KEYS else event.key
-        for entry in keys.table(self.conductor.settings.ui.keys):
-            if entry.place != "main" or key not in entry.keys.split(",") or entry.verb == "first_step":
+        if key == "escape" and self._early:
+            self._keep("")
+        for entry in keys.table():
+            if entry.place != "main" or key not in entry.keys.split(","):
                 continue
-            if sentence := obstacle(self.look(), entry.verb, entry.argument or key):
+            sentence = obstacle(self.look(), entry.verb, entry.argument or key)
+            if sentence == NOT_OPEN and entry.verb in EARLY:
+                self._keep(key)
+            elif sentence and entry.verb != "first_step":
                 self.notify(sentence, severity="warning", markup=False)
+
+    def _keep(self, key: str) -> None:
+        """Keep ``key`` for the moment when the engine is there; an empty one drops what was kept."""
+        self._early = key
+        self.note = f"{LOOKING} Key {key} was heard and is done then; Escape drops it." if key else LOOKING
+        self.situation = self.look()
+
+    def _press_early(self) -> None:
+        """Do what was asked for before the engine was there."""
+        key, self._early = self._early, ""
+        if key:
+            self.app.simulate_key(key)
 
     def say_error(self, error: TfServeError) -> None:
         """Show an error that is meant for people."""
@@ -272,6 +299,8 @@ class MainScreen(Screen[None]):
 
     def action_cancel_run(self) -> None:
         """Cancel at once; the cell in flight is given up."""
+        if self._early:
+            self._keep("")
         self.cancelling = self.conductor.is_running
         self.conductor.cancel()
 
@@ -332,6 +361,7 @@ class MainScreen(Screen[None]):
     def watch_pane(self, pane: str) -> None:
         """Show the pane and give it the keyboard."""
         self.query_one("#panes", ContentSwitcher).current = pane
+        self.situation = self.look()
         for widget in self._pane_in_sight.query(Drawn):
             widget.shown_again()
         self._pane_in_sight.opened()
@@ -356,7 +386,7 @@ class MainScreen(Screen[None]):
 
     def _meant_servers(self) -> tuple[str, ...]:
         card = self.focused
-        return (card.server,) if isinstance(card, ServerCard) else SERVERS
+        return (card.server,) if isinstance(card, ServerCard) else self.conductor.servers
 
     def _what_matters(self, progress: Progress) -> tuple[object, ...]:
         states = tuple((name, changed.state) for name, changed in progress.servers.items())

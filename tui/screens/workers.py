@@ -21,7 +21,7 @@ class WorkersScreen(Listing):
     """One line a worker, oldest first, looked at every second."""
 
     TITLE = "■ flask: gunicorn's workers"
-    HINT = keys.hint("workers")
+    PLACE = "workers"
     COLUMNS: ClassVar[tuple[str, ...]] = ("pid", "CPU", "memory", "requests", "up for")
     REFRESH_S = 1.0
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings("workers")]

@@ -10,7 +10,7 @@ from serving_ctl import formatting
 from serving_ctl.events import CellFinished, Target
 from serving_ctl.results.record import RunRecord
 from serving_ctl.results.tables import SIZE_LABELS
-from tui.drawing import Line, Span, cut_line, flow, line, server_glyph
+from tui.drawing import Line, Span, cut_line, flow, left, line, server_glyph, server_role
 from tui.widgets.drawn import Drawn
 from tui.widgets.plot import nice_scale, tick_text
 from tui.widgets.row_details import Choice
@@ -93,7 +93,7 @@ def _band(target: Target, counts: Sequence[int], beyond: int, most: int, rows: i
         if row == 0 and beyond:
             note = f"{formatting.count(beyond)} ▸"
             text = text[: -len(note)] + note
-        lines.append(line(Span(label[: LABEL_COLUMNS - 1].ljust(LABEL_COLUMNS), "quiet"), Span(text, target.server)))
+        lines.append(line(Span(left(label, LABEL_COLUMNS - 1) + " ", "quiet"), Span(text, server_role(target.server))))
     return lines
 
 

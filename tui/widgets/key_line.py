@@ -1,4 +1,4 @@
-"""The last line of the screen: the keys that matter, bright while they do something, and clickable."""
+"""The last line of the screen: the keys that do something now on the pane in sight; each can be clicked."""
 
 from __future__ import annotations
 
@@ -11,11 +11,19 @@ from textual.reactive import var
 
 from tui import keys
 from tui.drawing import Line, Span, apart, cut_line, line, line_width
+from tui.keys import Key
 from tui.possible import Situation, obstacle
 from tui.widgets.drawn import Drawn
 
 GAP = "  "
 PALETTE = line(Span("^p", "key"), " palette")
+SHARED = {
+    "model": {"next_view": "JSON, code", "copy": "copy", "update": "ask again"},
+    "try": {"next_view": "signature", "copy": "copy"},
+    "logs": {"next_view": "severity", "copy": "copy"},
+    "history": {"copy": "copy", "update": "read again"},
+}
+"""Keys that work everywhere and mean something of its own on a pane: what they are called there."""
 
 
 class KeyItem(NamedTuple):
@@ -26,21 +34,57 @@ class KeyItem(NamedTuple):
 
 
 def key_items(now: Situation) -> list[KeyItem]:
-    """The footer's keys, those of a run while one is on; what is not possible now is faint."""
-    items = []
-    shown = {keys.ALWAYS, keys.RUNNING if now.is_running else keys.IDLE}
-    for key in keys.table(now.chosen_keys):
-        if key.footer not in shown:
-            continue
-        is_run = key.action == "run_preset"
-        written = digits_text(now.preset_keys) if is_run else keys.written(key).partition(" ")[0]
-        if not written:
-            continue
-        blocked = obstacle(now, key.verb, min(now.preset_keys, default="") if is_run else key.argument)
-        key_role, label_role = ("faint", "faint") if blocked else ("key", "")
-        spans = line(Span(written, key_role), Span(f" {key.label}", label_role))
-        items.append(KeyItem(spans, "" if is_run else key.action))
-    return items
+    """The keys that do something now on the pane in sight, those that matter most first, help and quit last."""
+    own = _bench_keys(now) if now.pane == "bench" else _pane_keys(now)
+    always = [(key, key.label) for key in keys.table() if key.footer == keys.ALWAYS]
+    found = (_item(now, key, label) for key, label in (*own, *always))
+    return [item for item in found if item is not None]
+
+
+def _bench_keys(now: Situation) -> list[tuple[Key, str]]:
+    """What steers a run while one is on, else what begins one; then what shows its results in another way."""
+    shown = (keys.RUNNING if now.is_running else keys.IDLE, keys.BENCH)
+    found = [(key, _label(now, key)) for state in shown for key in keys.table() if key.footer == state]
+    if now.is_moving and not now.is_running:
+        found = [*((key, key.label) for key in keys.table() if key.id == "cancel_run"), *found]
+    details = [(key, key.label) for key in keys.table() if key.place == "table" and key.label]
+    return [*found, *(details if now.has_run and now.is_short else ())]
+
+
+def _pane_keys(now: Situation) -> list[tuple[Key, str]]:
+    """What stops the run behind the pane, the pane's own keys, and those that mean something of its own on it."""
+    table = keys.table()
+    by_id = {key.id: key for key in table}
+    behind = [by_id["cancel_run"]] if now.is_running else []
+    own = [*behind, *(key for key in table if key.place == now.pane and key.label)]
+    shared = [(by_id[name], label) for name, label in SHARED.get(now.pane, {}).items()]
+    return [*((key, key.label) for key in own), *shared, (by_id["show_pane_bench"], "Bench")]
+
+
+def _label(now: Situation, key: Key) -> str:
+    """What the key does to which servers, where that follows from the state."""
+    if key.verb == "toggle_servers":
+        up = now.card in now.servers_up if now.card else now.all_up
+        verb = "call off" if now.is_moving else "stop" if up else "start"
+        return f"{verb} {now.card}".strip()
+    if key.verb == "pause" and now.is_paused:
+        return "go on"
+    return f"{key.label} {now.card}".strip() if key.verb == "restart_servers" else key.label
+
+
+def _item(now: Situation, key: Key, label: str) -> KeyItem | None:
+    """The key as it is written; None for one that does nothing now."""
+    is_run = key.action == "run_preset"
+    written = digits_text(now.preset_keys) if is_run else keys.short(key)
+    argument = min(now.preset_keys, default="") if is_run else key.argument
+    if not written or obstacle(now, key.verb, argument) or (key.verb == "next_view" and _has_no_view(now)):
+        return None
+    click = key.action if key.place == "main" and not is_run else ""
+    return KeyItem(line(Span(written, "key"), f" {label}"), click)
+
+
+def _has_no_view(now: Situation) -> bool:
+    return now.pane == "bench" and not now.has_run
 
 
 def digits_text(digits: Iterable[str]) -> str:
@@ -52,9 +96,19 @@ def digits_text(digits: Iterable[str]) -> str:
     return " ".join(found)
 
 
+def fitting_items(now: Situation, width: int) -> list[KeyItem]:
+    """The items that fit beside the palette; of too many those before help and quit are left out, the last first."""
+    items = key_items(now)
+    always = sum(key.footer == keys.ALWAYS for key in keys.table())
+    room = width - line_width(PALETTE) - 1
+    while len(items) > always and sum(line_width(item.spans) + len(GAP) for item in items) - len(GAP) > room:
+        del items[-always - 1]
+    return items
+
+
 def key_line(now: Situation, width: int) -> Line:
     """All keys in one line, the palette at its right end."""
-    spans = tuple(span for item in key_items(now) for span in (*item.spans, Span(GAP)))
+    spans = tuple(span for item in fitting_items(now, width) for span in (*item.spans, Span(GAP)))
     return apart(spans[:-1], PALETTE, width)
 
 
@@ -71,13 +125,13 @@ class KeyLine(Drawn):
         return [cut_line(key_line(self.situation, size.width), size.width)]
 
     def watch_situation(self) -> None:
-        """Brighten and dim."""
+        """Show other keys."""
         self.redraw()
 
     async def on_click(self, event: events.Click) -> None:
         """Do what the key under the mouse does."""
         column = 0
-        for item in key_items(self.situation):
+        for item in fitting_items(self.situation, self.size.width):
             column += line_width(item.spans) + len(GAP)
             if event.x < column:
                 if item.action:

@@ -1,16 +1,16 @@
-"""The live chart of the Bench pane: legend and plot of both servers' request times on one scale from zero."""
+"""The chart of a run that is on: legend and plot of its newest ticks, all servers on one scale from zero."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from textual.geometry import Size
-from textual.reactive import var
 
 from serving_ctl import formatting
 from serving_ctl.bench.progress import Progress
 from serving_ctl.events import CellTick, Target
-from tui.drawing import Line, Span, flow, line, server_glyph
+from serving_ctl.results.tables import SIZE_LABELS
+from tui.drawing import Line, Span, flow, line, server_glyph, server_role
 from tui.widgets.drawn import Drawn
 from tui.widgets.plot import plot_lines, slots_of
 
@@ -19,31 +19,27 @@ ROOMY = 9
 """Rows from which on the legend may take more of them."""
 
 
-def chart_lines(progress: Progress, width: int, height: int, ladder: str = "") -> list[Line]:
-    """Legend and plot in ``height`` lines, of ``ladder`` or without one of the ladder last measured."""
+def chart_lines(progress: Progress, width: int, height: int) -> list[Line]:
+    """Legend and plot in ``height`` lines, of the ladder that is or was last measured."""
     run = progress.run
     if run is None:
         return []
-    if not ladder:
-        ladder = progress.ticks[-1].cell.ladder if progress.ticks else run.started.ladders[0].name
+    ladder = progress.ticks[-1].cell.ladder if progress.ticks else run.started.ladders[0].name
     ticks = [tick for tick in progress.ticks if tick.cell.ladder == ladder]
-    kind = "batch size" if run.ladder(ladder).kind == "batch" else "clients"
+    kind = SIZE_LABELS[run.ladder(ladder).kind]
     is_roomy = height >= ROOMY
     heading = line(
         Span(f"{TITLE}, ms" if is_roomy else "ms", "strong"), Span(f" by {kind}" if is_roomy else "", "quiet")
     )
-    live = ticks if run.end is None else []
-    servers = [_legend(target, live, with_max=is_roomy) for target in run.started.targets]
+    servers = [_legend(target, ticks, with_max=is_roomy) for target in run.started.targets]
     planned = len(run.ladder(ladder).sizes) * run.started.rounds
     legend = flow([heading, *servers], width, gap=3 if is_roomy else 2)
-    if not ticks and run.end is not None:
-        return [*legend, line(Span("This test's ticks are no longer kept; its numbers are in the table.", "quiet"))]
     return [*legend, *plot_lines(slots_of(ticks), width, height - len(legend), planned=planned)]
 
 
 def _legend(target: Target, ticks: Sequence[CellTick], *, with_max: bool) -> Line:
     """The server's shape and name, and what its newest ticks say."""
-    name = Span(f"{server_glyph(target.server)} {target.name}", f"strong {target.server}")
+    name = Span(f"{server_glyph(target.server)} {target.name}", f"strong {server_role(target.server)}")
     mine = [tick for tick in ticks if tick.cell.server == target.server]
     if not mine:
         return line(name)
@@ -59,19 +55,12 @@ def _legend(target: Target, ticks: Sequence[CellTick], *, with_max: bool) -> Lin
 
 
 class LatencyChart(Drawn):
-    """Both servers in one chart."""
+    """All servers in one chart."""
 
     DEFAULT_CSS = """
     LatencyChart { height: 1fr; width: 1fr; background: $surface; }
     """
 
-    ladder: var[str] = var("", init=False)
-    """Which ladder of a finished run to show; empty while a run is on: the one being measured."""
-
     def draw(self, size: Size) -> Sequence[Line]:
         """The chart at this size."""
-        return chart_lines(self.progress, size.width, size.height, self.ladder)
-
-    def watch_ladder(self) -> None:
-        """Show another ladder."""
-        self.redraw()
+        return chart_lines(self.progress, size.width, size.height)

@@ -43,8 +43,11 @@ class LogTail(Drawn, can_focus=True):
     class FilterWanted(Message):
         """The filter key was pressed."""
 
+    class AllWanted(Message):
+        """The key for all lines was pressed."""
+
     def __init__(self, server: str) -> None:
-        super().__init__(id=f"log-{server}")
+        super().__init__()
         self.server = server
         self.lines = LogLines()
         self._end: int | None = None
@@ -66,14 +69,17 @@ class LogTail(Drawn, can_focus=True):
     def draw(self, size: Size) -> Sequence[Line]:
         """As much as fits above the lowest line."""
         if not self.lines.end:
-            said = "No line passes the filter." if self.lines.kept else "Nothing yet; s starts the servers."
-            return [line(Span(said, "quiet"))]
+            return [line(Span(part, "quiet")) for part in wrap(self._nothing, size.width)]
         end = self.lines.end if self._end is None else self._end
         return tail_lines(self.lines.between(end - size.height, end), size.width, size.height)
 
     def action_filter(self) -> None:
         """Ask for a text."""
         self.post_message(self.FilterWanted())
+
+    def action_show_all(self) -> None:
+        """No filter."""
+        self.post_message(self.AllWanted())
 
     def action_follow(self) -> None:
         """Follow the end, or stay here."""
@@ -109,6 +115,14 @@ class LogTail(Drawn, can_focus=True):
     def text_to_copy(self) -> str:
         """All passing lines."""
         return "\n".join(self.lines.between(self.lines.begin, self.lines.end))
+
+    @property
+    def _nothing(self) -> str:
+        """What is said in place of lines."""
+        if self.lines.kept:
+            kept = formatting.plural(self.lines.kept, "line")
+            return f"None of {kept} passes; " + keys.say("{logs_show_all} shows all.")
+        return keys.say("Nothing yet; {toggle_servers} starts the servers.")
 
     def _show(self) -> None:
         where = "following" if self._end is None else f"{formatting.count(self.lines.end - self._end)} lines below"

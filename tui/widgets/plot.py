@@ -1,19 +1,20 @@
-"""The drawing of the chart, as pure functions: slots of ticks → lines of spans. Both servers share one scale from 0.
+"""The drawing of the live chart, as pure functions: slots of ticks → lines of spans, all servers on one scale from 0.
 
-A slot is one size in one round: the place where both servers were asked the same. A line joins its ticks; the server's
-own shape stands at the slot's median, so that the two can be told apart without colour.
+A slot is one size in one round: the place where all servers were asked the same. A line joins its ticks; the server's
+own shape stands at the slot's median, so that they can be told apart without colour. Other charts use the canvas too.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import msgspec
 
 from serving_ctl import formatting
 from serving_ctl.events import CellTick
-from tui.drawing import Line, Span, server_glyph
+from tui.drawing import Line, Span, server_glyph, server_role
 
 SLOT_LEAST, SLOT_MOST = 7, 24
 """Columns of a slot: a size of 10,000 fits below it, and few slots fill the plot."""
@@ -91,36 +92,48 @@ def plot_lines(slots: Sequence[Slot], width: int, height: int, *, planned: int =
     rows = height - 2
     if rows < 2 or width < 20:
         return []
-    margin = _margin(fitted_scale(_highest(slots), rows))
+    margin = margin_of(fitted_scale(_highest(slots), rows))
     across = max(SLOT_LEAST, min(SLOT_MOST, (width - margin) // max(planned, len(slots), 1)))
     shown = slots[-((width - margin) // across) :]
     scale = fitted_scale(_highest(shown), rows)  # of the slots in sight alone
-    margin = _margin(scale)
+    margin = margin_of(scale)
     canvas = Canvas(width - margin, rows, scale)
     for number, slot in enumerate(shown):
         canvas.put_slot(slot, number * across, across - 1, is_growing=number == len(shown) - 1)
-    labels = {canvas.row_of(value): tick_text(value) for value in scale}
-    body = [
-        (Span(labels.get(row, "").rjust(margin - 2), "quiet"), Span(" ┤" if row in labels else " │", "faint"), *spans)
+    return [*labelled_rows(canvas, scale), *_axis(shown, margin, width, across)]
+
+
+def labelled_rows(canvas: Canvas, scale: Sequence[float]) -> list[Line]:
+    """The canvas with its axis at the left: a label at each tick of ``scale``."""
+    inner = sorted(scale[1:-1], key=canvas.off_centre, reverse=True)
+    order = (*inner, scale[0], scale[-1])  # of several in one row the scale's end is named, else the nearest
+    labels = {canvas.row_of(value): tick_text(value) for value in order}
+    room = margin_of(scale) - 2
+    return [
+        (Span(labels.get(row, "").rjust(room), "quiet"), Span(" ┤" if row in labels else " │", "faint"), *spans)
         for row, spans in enumerate(canvas.lines())
     ]
-    return [*body, *_axis(shown, margin, width, across)]
 
 
 def _highest(slots: Sequence[Slot]) -> float:
     return max((ms for slot in slots for values in slot.values.values() for ms in values), default=0.0)
 
 
-def _margin(scale: Sequence[float]) -> int:
+def margin_of(scale: Sequence[float]) -> int:
+    """Columns of the axis and its labels."""
     return max(len(tick_text(value)) for value in scale) + 2
 
 
 class Canvas:
-    """Dots and marks on a grid of ``width`` × ``height`` cells; the ticks of ``scale`` stand evenly spaced."""
+    """Dots and marks on a grid of ``width`` × ``height`` cells; the ticks of ``scale`` stand evenly spaced.
 
-    def __init__(self, width: int, height: int, scale: Sequence[float]) -> None:
-        self.width, self.height, self.top = width, height, scale[-1]
-        self._reach = SUBROWS * _labelled_rows(scale, height)
+    ``is_log``: values stand by their logarithm, and the scale's ends take the whole height.
+    """
+
+    def __init__(self, width: int, height: int, scale: Sequence[float], *, is_log: bool = False) -> None:
+        self.width, self.height = width, height
+        self._bottom, self._top, self._is_log = scale[0], scale[-1], is_log
+        self._reach = SUBROWS * (height - 1 if is_log else _labelled_rows(scale, height))
         self._bits: dict[tuple[int, int], int] = {}
         self._roles: dict[tuple[int, int], str] = {}
         self._marks: dict[tuple[int, int], str] = {}
@@ -128,6 +141,10 @@ class Canvas:
     def row_of(self, value: float) -> int:
         """The row of cells that ``value`` falls into, 0 at the top."""
         return self._subrow(value) // SUBROWS
+
+    def off_centre(self, value: float) -> float:
+        """How far ``value`` lies from the middle of its row, in rows."""
+        return abs((1 - self._share(value)) * (self.height - 1) - self.row_of(value))
 
     def put_slot(self, slot: Slot, column: int, inner: int, *, is_growing: bool) -> None:
         """All ticks of ``slot`` on ``inner`` columns from ``column`` on, and each server's mark at its median.
@@ -140,11 +157,21 @@ class Canvas:
                 (2 * column + number * 2 * inner // spread, self._subrow(value)) for number, value in enumerate(values)
             ]
             for point, following in zip(points, points[1:] or points, strict=False):
-                self._stroke(point, following, server)
+                self._stroke(point, following, server_role(server))
         for place, (server, values) in enumerate(slot.values.items()):
             median = sorted(values)[(len(values) - 1) // 2]
-            cell = (column + inner // 2 - 1 + 2 * place, self.row_of(median))
-            self._marks[cell], self._roles[cell] = server_glyph(server), server
+            self.put_mark(column + inner // 2 - 1 + 2 * place, median, server)
+
+    def put_line(self, points: Sequence[tuple[int, float]], server: str) -> None:
+        """A line of dots through (column, value) points, from the middle of each column."""
+        places = [(2 * column, self._subrow(value)) for column, value in points]
+        for start, end in pairwise(places):
+            self._stroke(start, end, server_role(server))
+
+    def put_mark(self, column: int, value: float, server: str) -> None:
+        """The server's own shape; the one put last is seen."""
+        cell = (column, self.row_of(value))
+        self._marks[cell], self._roles[cell] = server_glyph(server), server_role(server)
 
     def lines(self) -> list[Line]:
         """The grid as lines of spans, runs of one role together."""
@@ -152,7 +179,15 @@ class Canvas:
 
     def _subrow(self, value: float) -> int:
         last = self.height * SUBROWS - 1
-        return last - round(min(1.0, max(0.0, value / self.top)) * self._reach)
+        return last - round(min(1.0, max(0.0, self._share(value))) * self._reach)
+
+    def _share(self, value: float) -> float:
+        """Where ``value`` stands between the scale's ends, 0 … 1."""
+        if not self._is_log:
+            return (value - self._bottom) / (self._top - self._bottom)
+        if value <= 0:
+            return 0.0
+        return math.log(value / self._bottom) / math.log(self._top / self._bottom)
 
     def _stroke(self, start: tuple[int, int], end: tuple[int, int], role: str) -> None:
         """Dots from one tick to the next: a line that can be followed by eye."""
@@ -165,7 +200,8 @@ class Canvas:
     def _dot(self, subcolumn: int, subrow: int, role: str) -> None:
         cell = (subcolumn // 2, subrow // SUBROWS)
         self._bits[cell] = self._bits.get(cell, 0) | DOTS[subcolumn % 2][subrow % SUBROWS]
-        self._roles[cell] = role
+        if cell not in self._marks:
+            self._roles[cell] = role
 
     def _line(self, row: int) -> Line:
         spans: list[Span] = []

@@ -1,52 +1,94 @@
-"""What the Bench pane says before the first run: the presets by key, and the one next step."""
+"""What the Bench pane says before the first run: how things stand, the one next step, and the presets by key."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from textual.geometry import Size
 from textual.reactive import var
 
 from serving_ctl import formatting
-from tui.drawing import Line, Span, cut_line, flow, line, wrap
+from tui import keys
+from tui.drawing import Line, Span, cut_line, flow, left, line, wrap
+from tui.possible import Situation
 from tui.widgets.drawn import Drawn
 
 if TYPE_CHECKING:
     from serving_ctl.engine import PresetSummary
 
 WELCOME = "What does TensorFlow Serving give you over gunicorn + Flask, with your model, on this machine?"
+ELSEWHERE = {
+    "show_pane_model": "what the servers serve",
+    "show_pane_try": "try one request",
+    "show_pane_logs": "logs",
+    "show_pane_history": "earlier runs",
+    "open_preset": "change a preset",
+    "open_flags": "flags of tf-serving",
+    "open_doctor": "what is wrong here",
+}
+"""Where else a newcomer may look: keys by id."""
+READY = "The servers are ready: press 1 to run {name}, or any other number. "
+MOVING = "The servers are on their way; {toggle_servers} calls that off."
+NEXT_STEP = "A number runs its test; servers that do not run are started first. {toggle_servers} only starts them."
 
 
 def preset_lines(
-    presets: Sequence[PresetSummary], problem: str, note: str, width: int, *, offer: str = ""
+    presets: Sequence[PresetSummary], now: Situation, note: str, width: int, *, offer: str = ""
 ) -> list[Line]:
-    """The welcome: what Enter does (``offer``), else what hinders a run (``problem``), and the presets."""
-    lines: list[Line] = [(Span(text, "strong"),) for text in wrap(WELCOME, width)]
-    lines.append(())
-    if offer:
-        first, *more = wrap(offer, width - 2)
-        before, key, after = first.partition("Enter")
-        lines.append(line(Span("▸ ", "key"), before, Span(key, "key"), after))
-        lines += [line(f"  {text}") for text in more]
-        lines.append(())
-    elif problem:
-        lines += [(Span(text, "warn"),) for text in wrap(f"! {problem}", width)]
-        lines.append(())
+    """The state of things and the one next step, the presets, and what a number does.
+
+    ``offer`` is what Enter would do, ``note`` what goes on before there are presets.
+    """
+    lines: list[Line] = []
+    if not now.servers_up:
+        lines += [*((Span(text, "strong"),) for text in wrap(WELCOME, width)), ()]
+    lines += _lead(presets, now, offer, width)
     if note:
-        lines += [(Span(text, "quiet"),) for text in wrap(note, width)]
-    widest = max((len(preset.name) for preset in presets), default=0)
+        lines += [*((Span(text, "quiet"),) for text in wrap(note, width)), ()]
+    widest = max((cell_len(preset.name) for preset in presets), default=0)
     lines += [spans for preset in presets for spans in _preset_lines(preset, widest, width)]
-    if presets and not problem:
-        lines.append(())
-        next_step = "Press a number: servers that do not run are started first. s starts both without a run."
-        lines += [(Span(text, "quiet"),) for text in wrap(next_step, width)]
-    return lines
+    if presets and not now.problem and not now.all_up:
+        lines += [(), *((Span(text, "quiet"),) for text in wrap(keys.say(NEXT_STEP), width))]
+    return (
+        [*lines, (), *flow([_elsewhere(name, words) for name, words in ELSEWHERE.items()], width)] if presets else lines
+    )
+
+
+def _elsewhere(name: str, words: str) -> Line:
+    """A key and what lies behind it."""
+    return line(Span(keys.say(f"{{{name}}}"), "key"), Span(f" {words}", "quiet"))
+
+
+def _lead(presets: Sequence[PresetSummary], now: Situation, offer: str, width: int) -> list[Line]:
+    """What is the case and which key comes next; nothing while a run is being prepared, which says so itself."""
+    if now.is_running:
+        return []
+    if now.problem and not offer:
+        return [*((Span(text, "warn"),) for text in wrap(f"! {now.problem}", width)), ()]
+    if now.is_moving:
+        return [*((Span(text, "warn"),) for text in wrap(keys.say(MOVING), width)), ()]
+    first = next((preset for preset in presets if preset.key == "1"), None)
+    words = READY.format(name=first.name) if now.all_up and first else ""
+    return [*_with_keys(words + offer, ("1", keys.say("{first_step}")), width), ()] if words or offer else []
+
+
+def _with_keys(sentence: str, shown: Sequence[str], width: int) -> list[Line]:
+    """A sentence behind the mark of a next step, with the keys in it standing out."""
+    return [
+        (
+            Span("  " if number else "▸ ", "key"),
+            *(Span(word, "key" if word.strip() in shown else "") for word in re.findall(r"\S+\s*", text)),
+        )
+        for number, text in enumerate(wrap(sentence, width - 2))
+    ]
 
 
 def _preset_lines(preset: PresetSummary, widest: int, width: int) -> list[Line]:
     """Key, name, title and times; the times go below where one line is too short for all."""
-    head = line(Span(f" {preset.key} ", "key"), Span(f" {preset.name.ljust(widest)}  ", "strong"), preset.title)
+    head = line(Span(f" {preset.key} ", "key"), Span(f" {left(preset.name, widest)}  ", "strong"), preset.title)
     facts = f"{formatting.plural(preset.cells, 'cell')}, about {formatting.duration(preset.expected_s)}"
     first, *rest = flow([head, line(Span(facts, "quiet"))], width, gap=2)
     return [first, *(cut_line((Span(" " * (widest + 6)), *spans), width) for spans in rest)]
@@ -59,8 +101,8 @@ class PresetList(Drawn):
 
     presets: var[tuple[PresetSummary, ...]] = var((), init=False)
     """What the number keys run."""
-    problem: var[str] = var("", init=False)
-    """One sentence that says why no run can begin and what to do; empty when one can."""
+    situation: var[Situation] = var(Situation(), init=False)
+    """What is possible, and why no run is."""
     note: var[str] = var("", init=False)
     """What is going on while there are no presets yet."""
 
@@ -69,7 +111,7 @@ class PresetList(Drawn):
 
     def draw(self, size: Size) -> Sequence[Line]:
         """The welcome."""
-        return preset_lines(self.presets, self.problem, self.note, size.width, offer=self.offer)
+        return preset_lines(self.presets, self.situation, self.note, size.width, offer=self.offer)
 
     def watch_offer(self) -> None:
         """Show the offer."""
@@ -79,8 +121,8 @@ class PresetList(Drawn):
         """Show the presets."""
         self.redraw()
 
-    def watch_problem(self) -> None:
-        """Show the problem."""
+    def watch_situation(self) -> None:
+        """Show what is possible."""
         self.redraw()
 
     def watch_note(self) -> None:

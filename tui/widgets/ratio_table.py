@@ -10,6 +10,7 @@ from textual.binding import BindingType
 from textual.geometry import Size
 from textual.message import Message
 
+from serving_ctl import formatting
 from serving_ctl.results.record import RunRecord
 from serving_ctl.results.tables import RowState, Table
 from tui import keys
@@ -47,13 +48,15 @@ class RatioTable(Drawn, can_focus=True):
         self._table: Table | None = None
         self._shown: tuple[RunRecord, Step, int] | None = None
         self._which = ""
+        self._sides: tuple[str, ...] = ()
+        self._above = TITLE_LINES
 
     def show_table(self, record: RunRecord, step: Step, number: int, total: int) -> None:
         """Show the table ``number`` (from 0) of ``total``."""
         if self._shown == (record, step, total) and self._table is not None:
             return
         self._shown = (record, step, total)
-        self._table = step.table(record)
+        self._table, self._sides = step.table(record), tuple(target.server for target in record.targets)
         self._which = f"table {number + 1} of {total}  [ ] steps" if total > 1 else ""
         measured = [n for n, row in enumerate(self._table.rows) if row.state is RowState.MEASURING]
         if self.follows and (measured or record.end is not None):
@@ -66,13 +69,17 @@ class RatioTable(Drawn, can_focus=True):
         if self._table is None:
             return []
         rows = self._visible_rows(size)
-        title = apart(line(Span(self._table.title, "strong")), line(Span(self._which, "quiet")), size.width)
-        lines = sheet_lines(self._table, size.width, cursor=self.cursor, rows=rows)
+        sheet = sheet_lines(self._table, size.width, sides=self._sides, cursor=self.cursor, rows=rows)
         hidden = len(self._table.rows) - len(rows)
-        if hidden:
-            more = line(Span(f"{self._table.title}  ", "strong"), Span(f"↕ {hidden} more rows", "warn"))
-            title = apart(more, line(Span(self._which, "quiet")), size.width)
-        return [title, *lines]
+        more = f"  ↕ {formatting.plural(hidden, 'more row')}" if hidden else ""
+        name = line(Span(self._table.title, "strong"), Span(more, "warn"))
+        lines = [apart(name, line(Span(self._which, "quiet")), size.width), *sheet]
+        self._above = len(lines) - len(rows)
+        if size.height and len(lines) > size.height:  # the selected row outlasts title and headings
+            cut = len(lines) - size.height
+            self._above -= cut
+            return lines[cut:]
+        return lines
 
     def action_move(self, rows: int) -> None:
         """Move the cursor."""
@@ -89,7 +96,7 @@ class RatioTable(Drawn, can_focus=True):
         if self._table is None:
             return
         rows = self._visible_rows(self.content_size)
-        index = event.y - TITLE_LINES - heading_depth(self._table, self.content_size.width)
+        index = event.y - self._above
         if 0 <= index < len(rows):
             self._select(rows[index])
 
@@ -103,6 +110,6 @@ class RatioTable(Drawn, can_focus=True):
         count = len(self._table.rows) if self._table else 0
         if self._table is None or not size.height:
             return range(count)
-        room = max(1, size.height - TITLE_LINES - heading_depth(self._table, size.width))
+        room = max(1, size.height - TITLE_LINES - heading_depth(self._table, size.width, sides=self._sides))
         first = max(0, min(self.cursor - room // 2, count - room))
         return range(first, min(count, first + room))

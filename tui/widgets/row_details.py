@@ -13,9 +13,9 @@ from serving_ctl.events import CellFinished, Ladder, Part, Target
 from serving_ctl.results.metrics import LADDER_METRICS
 from serving_ctl.results.record import RunRecord
 from serving_ctl.results.tables import SIZE_LABELS, Column, Row, Table, ratio_table
-from tui.drawing import Line, Span, cut_line, flow, left, line, right, server_glyph, wrap
+from tui.drawing import Line, Span, cut_line, flow, left, line, right, server_glyph, server_role, wrap
 from tui.widgets.drawn import Drawn
-from tui.widgets.sheet import sheet_lines
+from tui.widgets.sheet import INTERVAL, RATIO, VERDICT, sheet_lines
 
 PART_FILLS = {"connect": "░", "network": "▒", "json": "▓", "queue": "▚", "graph": "█"}
 NAME_COLUMNS, SUM_COLUMNS, BAR_MOST = 13, 8, 60
@@ -38,13 +38,16 @@ def detail_lines(choice: Choice, width: int) -> list[Line]:
         target.server: choice.record.finished(choice.ladder.name, choice.size, target.server)
         for target in choice.record.targets
     }
+    sides = tuple(target.server for target in choice.record.targets)
     noun = SIZE_LABELS[choice.ladder.kind]
     title = f"{noun} {formatting.count(choice.size)}"
     if not any(done.values()):
         waits = " is not measured yet; its details appear here as its cells finish."
+        if choice.record.end is not None:
+            waits = " was not measured."
         return [line(Span(title, "strong"), Span(waits, "quiet"))]
     lines = [
-        *sheet_lines(metrics_table(choice.record, choice.ladder, choice.size, title), width, mixed=True),
+        *sheet_lines(metrics_table(choice.record, choice.ladder, choice.size, title), width, sides=sides, mixed=True),
         *waterfall_lines(choice.record.targets, done, width),
         *(spans for target in choice.record.targets for spans in _tail(target, done[target.server], width)),
     ]
@@ -60,8 +63,11 @@ def metrics_table(record: RunRecord, ladder: Ladder, size: int, title: str) -> T
         Row(cells=(f"{metric.label}, {metric.unit}", *table.rows[place].cells[2:]), state=table.rows[place].state)
         for metric, table in zip(metrics, tables, strict=True)
     )
-    names = tuple(Column(label=target.name) for target in record.targets)
-    return Table(title="", columns=(Column(label=title, numeric=False), *names, *tables[0].columns[4:]), rows=rows)
+    names = (Column(label=target.name) for target in record.targets)
+    columns = (
+        column if column.label in {RATIO, INTERVAL, VERDICT} else next(names) for column in tables[0].columns[2:]
+    )
+    return Table(title="", columns=(Column(label=title, numeric=False), *columns), rows=rows)
 
 
 def waterfall_lines(targets: Sequence[Target], done: dict[str, tuple[CellFinished, ...]], width: int) -> list[Line]:
@@ -109,8 +115,8 @@ def _waterfall(target: Target, parts: Sequence[Part], names: Sequence[str], long
     numbers = [right(_part_text(found.get(name)), _part_columns(name)) for name in names]
     total = formatting.significant(sum(part.ms for part in parts) if parts else None)
     return line(
-        Span(left(f"{server_glyph(target.server)} {target.name}", NAME_COLUMNS), target.server),
-        Span(left(bar, room), target.server),
+        Span(left(f"{server_glyph(target.server)} {target.name}", NAME_COLUMNS), server_role(target.server)),
+        Span(left(bar, room), server_role(target.server)),
         "".join([*numbers, right(total, SUM_COLUMNS)]),
     )
 
@@ -143,7 +149,7 @@ def _tail(target: Target, cells: Sequence[CellFinished], width: int) -> list[Lin
         numbers.append(("connect p50", newest.connect.p50_ms))
     if newest.client_floor_ms is not None:
         numbers.append(("client's own floor", newest.client_floor_ms))
-    pieces = [line(Span(f"{server_glyph(target.server)} {target.name}", target.server))]
+    pieces = [line(Span(f"{server_glyph(target.server)} {target.name}", server_role(target.server)))]
     pieces += [line(Span(f"{name} ", "quiet"), formatting.significant(value)) for name, value in numbers]
     rate = formatting.significant(newest.throughput_rps or None)
     where = f"(round {newest.cell.round}, n = {formatting.count(newest.request.n)})"

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 from textual.geometry import Size
 from textual.reactive import var
 
 from serving_ctl import formatting
 from serving_ctl.bench.progress import Progress
-from serving_ctl.events import CellStarted, RunFailed
+from serving_ctl.events import CellStarted, RunFailed, ServerChanged, ServerState
 from serving_ctl.results.record import RunRecord
-from tui.drawing import Line, Span, cut_line, flow, line, server_glyph, wrap
+from serving_ctl.results.tables import SIZE_LABELS
+from tui import keys
+from tui.drawing import Line, Span, cut_line, flow, line, server_glyph, server_role, wrap
 from tui.widgets.drawn import Drawn
 
-SIZE_NOUNS = {"batch": "batch size", "concurrency": "clients"}
 PHASE_WORDS = {"warmup": "warming up", "burst": "all at once", "window": "measuring", "drain": "last answers"}
+KEPT = " kept; {open_export} exports them, a number key runs a preset."
 
 
 def run_lines(progress: Progress, width: int, *, cancelling: bool = False, paused: bool = False) -> list[Line]:
@@ -34,9 +37,20 @@ def run_lines(progress: Progress, width: int, *, cancelling: bool = False, pause
 def preparing_lines(preset: str, width: int, *, step: str = "", cancelling: bool = False) -> list[Line]:
     """What happens between the key and the first cell; ``step`` is what is being done now, where that is known."""
     first = line(Span(preset, "strong"), Span(" preparing", "warn"))
-    doing = f"the model: {step}" if step else "servers, equal predictions, request bodies"
-    what = "cancelling …" if cancelling else f"{doing}; c cancels"
-    return flow([first, line(Span(what, "quiet"))], width)
+    doing = step or "servers, equal predictions, request bodies"
+    what = "cancelling …" if cancelling else doing + keys.say("; {cancel_run} cancels")
+    lines = flow([first, line(Span(what, "quiet"))], width)
+    trained = re.search(r"epoch (\d+)/(\d+) (\d+) %", step)
+    if trained is None:
+        return lines
+    epoch, epochs, percent = map(int, trained.groups())
+    share = (epoch - 1 + percent / 100) / epochs
+    return [*lines, bar_line(share, f"  {formatting.percent(100 * share)}", width)]
+
+
+def starting_words(servers: Iterable[ServerChanged]) -> str:
+    """Which servers are being started, and what each waits for."""
+    return "; ".join(f"{one.server} starts: {one.detail}" for one in servers if one.state is ServerState.STARTING)
 
 
 def progress_bar(progress: Progress, width: int) -> Line:
@@ -47,8 +61,13 @@ def progress_bar(progress: Progress, width: int) -> Line:
     text = f"  {done}/{total} cells" if total else "  preparing"
     if started:
         text += f" · {formatting.duration(_left_s(progress, started))} left"
+    return bar_line(progress.fraction, text, width)
+
+
+def bar_line(share: float, text: str, width: int) -> Line:
+    """A bar filled to ``share``, 0 … 1, with ``text`` behind it."""
     room = max(8, width - len(text))
-    filled = progress.fraction * room
+    filled = share * room
     full = int(filled)
     half = "╸" if filled - full >= 0.5 and full < room else ""
     rest = "─" * (room - full - len(half))
@@ -70,13 +89,13 @@ def _cell_pieces(progress: Progress, *, paused: bool) -> list[Line]:
         return []
     cell = run.current
     target = next(target for target in run.started.targets if target.server == cell.server)
-    noun = SIZE_NOUNS.get(run.ladder(cell.ladder).kind, "size")
+    noun = SIZE_LABELS[run.ladder(cell.ladder).kind]
     phase = PHASE_WORDS.get(progress.tick.phase, progress.tick.phase) if progress.tick else "beginning"
     doing = Span(" ‖ paused", "strong warn") if paused else Span(f" {phase}", "quiet")
     return [
         line(f"round {cell.round}/{run.started.rounds}"),
         line(f"{noun} {formatting.count(cell.size)}"),
-        line(Span(f"{server_glyph(cell.server)} {target.name}", cell.server), doing),
+        line(Span(f"{server_glyph(cell.server)} {target.name}", server_role(cell.server)), doing),
     ]
 
 
@@ -88,11 +107,11 @@ def _end_lines(run: RunRecord, width: int) -> list[Line]:
     cells = formatting.plural(len(run.cells), "cell")
     if not isinstance(end, RunFailed):
         verdict = line(Span("✓ done", "strong better"), Span(f" in {took}, {cells}", "quiet"))
-        return flow([*_head(run), verdict, line(Span("e", "key"), " exports it")], width)
+        return flow([*_head(run), verdict, line(Span(keys.say("{open_export}"), "key"), " exports it")], width)
     word = "cancelled" if end.cancelled else "stopped early"
     verdict = line(Span(f"! {word}", "strong warn"), Span(f" after {took}", "quiet"))
     nothing = "Nothing was measured; a number key runs a preset."
-    kept = f"{cells} kept; e exports them, a number key runs a preset." if run.cells else nothing
+    kept = cells + keys.say(KEPT) if run.cells else nothing
     reason = "" if end.cancelled else f"{end.reason.rstrip('.')}. "
     sentences = [line(Span(text)) for text in wrap(reason + kept, width)]
     return [*flow([*_head(run), verdict], width), *sentences]
@@ -118,7 +137,9 @@ class RunLine(Drawn):
         """The run's lines."""
         progress = self.progress
         if self.activity and not progress.is_running:
-            return preparing_lines(self.activity, size.width, step=self.step, cancelling=self.cancelling)
+            step = self.step and f"the model: {self.step}"
+            starts = starting_words(progress.servers.values())
+            return preparing_lines(self.activity, size.width, step=step or starts, cancelling=self.cancelling)
         is_on = progress.is_running
         return run_lines(progress, size.width, cancelling=self.cancelling and is_on, paused=self.paused and is_on)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 
@@ -12,7 +13,8 @@ from textual.timer import Timer
 from serving_ctl import formatting
 from serving_ctl.bench.progress import Progress
 from serving_ctl.events import ServerChanged, ServerSampled, ServerState
-from tui.drawing import Line, Span, apart, cut_line, line, line_width, server_glyph, wrap
+from tui import keys
+from tui.drawing import Line, Span, apart, cut, cut_line, left, line, line_width, server_glyph, server_role, wrap
 from tui.widgets.drawn import Drawn
 
 STATE_LOOKS = {
@@ -29,6 +31,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 SPARK_COLUMNS = 10
 DETAIL_LINES = 4
 NAME_COLUMNS, LINE_ROWS = 10, 3
+UNSEEN = "CPU, memory and queue cannot be seen from here: somebody else runs it."
 
 
 class CardView(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,8 +58,8 @@ def card_lines(view: CardView, width: int, *, compact: bool = False) -> list[Lin
         room = 1 if compact else DETAIL_LINES
         lines = [spans for spans in lines if spans][: 2 if compact else 3]
         lines += [(Span(text, role),) for text in _shortened(sentence, width, room)]
-    elif view.samples and not compact:
-        lines += _samples(view, width)
+    elif not compact:
+        lines += _samples(view, changed, width)
     return lines[:3] if compact else lines
 
 
@@ -65,7 +68,7 @@ def card_line(view: CardView, width: int) -> list[Line]:
     changed = view.changed or ServerChanged(server=view.server, state=ServerState.STOPPED)
     mark, role = STATE_LOOKS[changed.state]
     head = line(
-        Span(f"{server_glyph(view.server)} {view.server.ljust(NAME_COLUMNS)}", f"strong {view.server}"),
+        Span(f"{server_glyph(view.server)} {left(view.server, NAME_COLUMNS)}", f"strong {server_role(view.server)}"),
         Span(f" {mark} {changed.state.value.upper()}  ", f"strong {role}"),
     )
     if changed.state in UP:
@@ -102,27 +105,42 @@ def _address(changed: ServerChanged) -> Line:
     number = changed.version.rpartition(" ")[2]  # "TensorFlow 2.21.0": the label already names the program
     version = f" · {number}" if number not in {"", "?"} else ""
     whose = "" if changed.ours else " · not ours"
-    return line(changed.url.removeprefix("http://"), Span(version + whose, "quiet"))
+    more = f" +{len(changed.addresses) - 1}" if changed.addresses else ""
+    return line(changed.url.removeprefix("http://") + more, Span(version + whose, "quiet"))
 
 
-def _samples(view: CardView, width: int) -> list[Line]:
+def _samples(view: CardView, changed: ServerChanged, width: int) -> list[Line]:
+    """CPU, memory and the accept queue over the last seconds; of a server out of reach, that they are not known."""
+    if not view.samples:
+        unseen = changed.state in UP and changed.runtime == "external"
+        return [(Span(text, "quiet"),) for text in wrap(UNSEEN, width)] if unseen else []
     cpu = [sample.cpu_percent for sample in view.samples]
     memory = [sample.memory_mb for sample in view.samples]
+    queue = [float(sample.waiting) for sample in view.samples if sample.waiting is not None]
     newest = view.samples[-1]
-    processes = f"  {newest.processes} proc." if newest.processes > 1 else ""
+    waiting = formatting.MISSING if newest.waiting is None else formatting.count(newest.waiting)
     rows = (
-        ("cpu ", cpu, max(100.0, *cpu), formatting.percent(newest.cpu_percent)),
-        ("mem ", memory, max(memory), formatting.memory(newest.memory_mb) + processes),
+        ("cpu   ", cpu, max(100.0, *cpu), formatting.percent(newest.cpu_percent)),
+        ("mem   ", memory, max(memory), formatting.memory(newest.memory_mb)),
+        ("queue ", queue, max(1.0, *queue, 1.0), f"{waiting}{_processes(changed, newest.processes)}"),
     )
+    role = server_role(view.server)
     return [
-        cut_line(line(Span(name, "quiet"), Span(sparkline(values, top, SPARK_COLUMNS), view.server), "  ", text), width)
+        cut_line(line(Span(name, "quiet"), Span(sparkline(values, top, SPARK_COLUMNS), role), "  ", text), width)
         for name, values, top, text in rows
     ]
 
 
+def _processes(changed: ServerChanged, number: int) -> str:
+    """How many work on the requests: gunicorn's arbiter is none of its workers."""
+    if changed.runtime == "gunicorn":
+        return f" · {formatting.plural(number - 1, 'worker')}"
+    return f" · {formatting.count(number)} proc." if number > 1 else ""
+
+
 def _shortened(sentence: str, width: int, rows: int) -> list[str]:
     lines = wrap(sentence, width)
-    return lines if len(lines) <= rows else [*lines[: rows - 1], f"{lines[rows - 1][: width - 1]}…"]
+    return lines if len(lines) <= rows else [*lines[: rows - 1], cut(" ".join(lines[rows - 1 :]), width)]
 
 
 class ServerCard(Drawn, can_focus=True):
@@ -133,18 +151,27 @@ class ServerCard(Drawn, can_focus=True):
         border: round $border;
         border-title-style: bold;
         padding: 0 1;
-        min-height: 7;
+        min-height: 8;
+        &.-compact { min-height: 5; }
         &.-tf-serving { border-title-color: $server-tf-serving; }
         &.-flask { border-title-color: $server-flask; }
+        &.-server-3 { border-title-color: $server-3; }
+        &.-server-4 { border-title-color: $server-4; }
+        &.-server-5 { border-title-color: $server-5; }
+        &.-server-6 { border-title-color: $server-6; }
         &.-up.-tf-serving { border: round $server-tf-serving; }
         &.-up.-flask { border: round $server-flask; }
+        &.-up.-server-3 { border: round $server-3; }
+        &.-up.-server-4 { border: round $server-4; }
+        &.-up.-server-5 { border: round $server-5; }
+        &.-up.-server-6 { border: round $server-6; }
         &.-failed { border: round $worse; }
         &:focus { border: heavy $accent; }
     }
     """
 
     def __init__(self, server: str, *, clock: Callable[[], float] = time.time, live: bool = True) -> None:
-        super().__init__(id=f"card-{server}", classes=f"-{server}")
+        super().__init__(id="card-" + re.sub(r"[^\w-]", "_", server, flags=re.ASCII), classes=f"-{server_role(server)}")
         self.server = server
         self.border_title = f"{server_glyph(server)} {server}"
         self._clock = clock
@@ -179,7 +206,7 @@ class ServerCard(Drawn, can_focus=True):
 
     def _view(self, progress: Progress) -> CardView:
         changed = progress.servers.get(self.server)
-        hint = "Not running; s starts both." if self._live else ""
+        hint = keys.say("Not running; {toggle_servers} starts the servers.") if self._live else ""
         return CardView(
             server=self.server,
             changed=changed,

@@ -16,6 +16,7 @@ from rich.cells import cell_len
 from serving_ctl import formatting
 from serving_ctl.results.tables import Row, RowState, Table
 from tui.drawing import (
+    KNOWN,
     Line,
     Span,
     cut_line,
@@ -25,12 +26,14 @@ from tui.drawing import (
     on_the_point,
     right,
     server_glyph,
+    server_role,
     with_role,
     wrap,
 )
 
 GAP = "  "
 GUTTER = 2
+MORE = "▸"
 BAR = "bar"
 BAR_LEAST, BAR_MOST = 6, 30
 TOP_MOST = 5.0
@@ -44,8 +47,15 @@ STATE_ROLES = {
     RowState.WAITING: "faint",
     RowState.PARTIAL: "quiet",
 }
-RATIO, INTERVAL = "rate", "95 % CI"
-SIDES = ("tf-serving", "flask")
+RATIO, INTERVAL, NUMBER, VERDICT = "rate", "95 % CI", "#", "verdict"
+LEFT_OUT: tuple[frozenset[str], ...] = (
+    frozenset(),
+    frozenset({BAR}),
+    frozenset({BAR, NUMBER}),
+    frozenset({BAR, NUMBER, VERDICT}),
+    frozenset({BAR, NUMBER, VERDICT, INTERVAL}),
+)
+"""What a table of more than two servers does without, step by step, where there is no room."""
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,21 +67,31 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     numeric: bool
     texts: tuple[str, ...] = ()
     role: str = ""
+    rate: int = 0
+    """Which of the row's rates it belongs to, counted from 0."""
+    is_last: bool = False
 
     @property
     def gap(self) -> str:
         """The blanks behind it."""
-        return {"#": " ", "verdict": ""}.get(self.label, GAP)
+        return "" if self.is_last else " " if self.label == NUMBER else GAP
 
 
 def sheet_lines(
-    table: Table, width: int, *, cursor: int | None = None, rows: range | None = None, mixed: bool = False
+    table: Table,
+    width: int,
+    *,
+    sides: Sequence[str] = KNOWN,
+    cursor: int | None = None,
+    rows: range | None = None,
+    mixed: bool = False,
 ) -> list[Line]:
     """Heading and rows of ``table`` in ``width`` columns; ``rows`` limits which, ``cursor`` is the selected one.
 
-    ``mixed``: the rows have different units, so that neither bars nor a common decimal point make sense.
+    ``sides`` are the servers in the order of their columns. ``mixed``: the rows have different units, so that neither
+    bars nor a common decimal point make sense.
     """
-    places = places_of(table, width, mixed=mixed)
+    places = places_of(table, width, sides=sides, mixed=mixed)
     top = bar_top(table.rows)
     deep = max((len(place.heading) for place in places), default=1)
     lines = [with_role(_heading_line(places, number, deep, width), "heading") for number in range(deep)]
@@ -82,30 +102,43 @@ def sheet_lines(
     return lines
 
 
-def heading_depth(table: Table, width: int) -> int:
+def heading_depth(table: Table, width: int, *, sides: Sequence[str] = KNOWN) -> int:
     """How many lines the headings take."""
-    return max((len(place.heading) for place in places_of(table, width)), default=1)
+    return max((len(place.heading) for place in places_of(table, width, sides=sides)), default=1)
 
 
-def places_of(table: Table, width: int, *, mixed: bool = False) -> list[Place]:
+def places_of(table: Table, width: int, *, sides: Sequence[str] = KNOWN, mixed: bool = False) -> list[Place]:
     """The columns with their widths.
 
-    Headings wrap, then the last column says less (the details say the rest), and at last numbers of very different
-    size give up their common decimal point, until all columns and the bar fit.
+    Headings wrap, then verdicts say less (the details say the rest), and at last numbers of very different
+    size give up their common decimal point, until all columns and a bar for each rate fit; with several rates bars,
+    numbers and intervals are left out before that is not enough.
     """
-    wants_bar = not mixed and any(column.label == RATIO for column in table.columns)
-    needed = BAR_LEAST + len(GAP) if wants_bar else 0
-    for ragged, brevity, deep in itertools.product((mixed, True), range(3), (1, 2, 3, 4)):
-        places = [_place(table, number, deep, brevity, ragged=ragged) for number in range(len(table.columns))]
+    rates = sum(column.label == RATIO for column in table.columns)
+    ways = itertools.product(LEFT_OUT[: 1 if rates < 2 else None], (mixed, True), range(3), (1, 2, 3, 4))
+    for left_out, ragged, brevity, deep in ways:
+        kept = [number for number, column in enumerate(table.columns) if column.label not in left_out]
+        places = [_place(table, number, deep, brevity, sides, ragged=ragged) for number in kept]
         spare = width - GUTTER - sum(place.width + len(place.gap) for place in places)
-        if spare >= needed:
+        bars = 0 if mixed or BAR in left_out else rates
+        if spare >= bars * (BAR_LEAST + len(GAP)):
             break
-    if not wants_bar or spare < needed:
+    if not bars or spare < bars * (BAR_LEAST + len(GAP)):
         return _squeezed(places, spare)
-    bar_width = min(BAR_MOST, spare - len(GAP))
-    heading = scale_text(bar_top(table.rows), bar_width)
-    bar = Place(label=BAR, heading=(heading,), width=bar_width, numeric=False, role="quiet")
-    return [*places[:-1], bar, places[-1]]
+    return _with_bars(places, min(BAR_MOST, spare // bars - len(GAP)), bar_top(table.rows), several=rates > 1)
+
+
+def _with_bars(places: Sequence[Place], width: int, top: float, *, several: bool) -> list[Place]:
+    """A bar before the verdict, or with ``several`` rates one behind the interval of each."""
+    bar = Place(label=BAR, heading=(scale_text(top, width),), width=width, numeric=False, role="quiet")
+    if not several:
+        return [*places[:-1], bar, places[-1]]
+    found: list[Place] = []
+    for place in places:
+        found.append(place)
+        if place.label == INTERVAL:
+            found.append(msgspec.structs.replace(bar, rate=place.rate))
+    return found
 
 
 def briefer(text: str, brevity: int) -> str:
@@ -118,8 +151,13 @@ def briefer(text: str, brevity: int) -> str:
 
 def bar_top(rows: Sequence[Row]) -> float:
     """The right end of all bars of a table: 1, or the next whole number above the largest ratio, at most 5."""
-    highest = max((row.ratio for row in rows if row.ratio is not None), default=1.0)
+    highest = max((ratio for row in rows for ratio, _ in rates_of(row) if ratio is not None), default=1.0)
     return min(TOP_MOST, float(math.ceil(max(1.0, highest) - 1e-9)))
+
+
+def rates_of(row: Row) -> tuple[tuple[float | None, RowState], ...]:
+    """Each rate of a row with its state, in the order of their columns."""
+    return tuple((rate.ratio, rate.state) for rate in row.rates) or ((row.ratio, row.state),)
 
 
 def bar(ratio: float, top: float, width: int) -> str:
@@ -145,12 +183,13 @@ def scale_text(top: float, width: int) -> str:
     return "".join(text)
 
 
-def _place(table: Table, number: int, deep: int, brevity: int, *, ragged: bool) -> Place:
+def _place(table: Table, number: int, deep: int, brevity: int, sides: Sequence[str], *, ragged: bool) -> Place:
     column = table.columns[number]
     is_last = number == len(table.columns) - 1
-    texts = [briefer(row.cells[number], brevity) if is_last else row.cells[number] for row in table.rows]
+    says = is_last or column.label == VERDICT
+    texts = [briefer(row.cells[number], brevity) if says else row.cells[number] for row in table.rows]
     shown = on_the_point(texts) if column.numeric and not ragged else texts
-    side = _side(table, number)
+    side = _side(table, number, sides)
     heading = f"{server_glyph(side)} {column.heading}" if side else column.heading
     widest = max((cell_len(text) for text in shown), default=0)
     least = cell_len(" ".join(heading.split()[:2])) if side else 1
@@ -161,19 +200,36 @@ def _place(table: Table, number: int, deep: int, brevity: int, *, ragged: bool) 
         width=width,
         numeric=column.numeric,
         texts=tuple(shown),
-        role=side,
+        role=server_role(side) if side else "",
+        is_last=is_last,
+        rate=max(0, sum(one.label == RATIO for one in table.columns[: number + 1]) - 1),
     )
 
 
-def _side(table: Table, number: int) -> str:
-    """The server whose numbers column ``number`` holds: the two columns before the ratio; empty for others."""
-    labels = [column.label for column in table.columns]
-    behind = labels.index(RATIO) - number if RATIO in labels else 0
-    return SIDES[-behind] if behind in (1, 2) else ""
+def _side(table: Table, number: int, sides: Sequence[str]) -> str:
+    """The server whose numbers column ``number`` holds: two before the first rate, one before each further one; empty
+    for other columns."""
+    rates = [place for place, column in enumerate(table.columns) if column.label == RATIO]
+    places = [*(rates[0] - 2 for _ in rates[:1]), *(rate - 1 for rate in rates)]
+    return dict(zip(places, sides, strict=False)).get(number, "")
 
 
 def _squeezed(places: list[Place], spare: int) -> list[Place]:
-    """The places without a bar; the last one gives way, or takes what is left."""
+    """The places without a bar; the last one gives way, or takes what is left. Numbers behind the edge are left out,
+    and a mark says so."""
+    if spare < 0 and places[-1].numeric:
+        kept = places[:-1]
+        while kept and (spare := spare + places[len(kept)].width + len(places[len(kept)].gap)) < len(MORE):
+            kept = kept[:-1]
+        mark = Place(
+            label=MORE,
+            heading=(MORE,),
+            width=len(MORE),
+            is_last=True,
+            numeric=False,
+            texts=(MORE,) * len(places[0].texts),
+        )
+        return [*kept, mark]
     *others, last = places
     return [*others, msgspec.structs.replace(last, width=max(4, last.width + min(spare, 0)))]
 
@@ -191,7 +247,8 @@ def _row_line(places: Sequence[Place], row: Row, number: int, top: float, *, sel
     spans = [Span("▸ " if selected else "  ", "strong")]
     for place in places:
         if place.label == BAR:
-            text = "" if row.ratio is None else bar(row.ratio, top, place.width)
+            ratio, _ = _rate_of(place, row)
+            text = "" if ratio is None else bar(ratio, top, place.width)
         else:
             text = place.texts[number]
         shown = (right if place.numeric else left)(text, place.width) + place.gap
@@ -199,12 +256,17 @@ def _row_line(places: Sequence[Place], row: Row, number: int, top: float, *, sel
     return tuple(spans)
 
 
+def _rate_of(place: Place, row: Row) -> tuple[float | None, RowState]:
+    """The rate that a column shows, and its state; a row without that many shows its first."""
+    rates = rates_of(row)
+    return rates[place.rate] if place.rate < len(rates) else rates[0]
+
+
 def _cell_role(place: Place, row: Row) -> str:
-    state = STATE_ROLES[row.state]
     if place.label == RATIO:
-        return f"strong {state}"
-    if place.label in {BAR, "verdict"}:
-        return state
+        return f"strong {STATE_ROLES[_rate_of(place, row)[1]]}"
+    if place.label in {BAR, VERDICT}:
+        return STATE_ROLES[_rate_of(place, row)[1]]
     if place.label == INTERVAL:
         return "quiet"
     return "faint" if row.state is RowState.WAITING else ""
