@@ -12,15 +12,16 @@ setup: .venv/.ready
 .venv/.ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "tfserve-tui needs Python 3.11-3.13 with venv (TensorFlow has no wheel for others); try: make PYTHON=/path/to/python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[local,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[local,web,cluster,dev]'
 	@touch $@
 
 run: setup
 	@ls -d release/text_cnn/[0-9]* >/dev/null 2>&1 || $(BIN)/textcnn-export --out release
 	@$(BIN)/tfserve-tui
 
+# Two tests at a time: most of them wait. Those that use the same server stay together (tests/conftest.py).
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: setup
 	$(BIN)/ruff format --check .

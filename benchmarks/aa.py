@@ -16,17 +16,18 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from serving_ctl.api.rest import ModelClient
+from serving_ctl.bench.endpoint import Endpoint
 from serving_ctl.bench.plan import make_plan
 from serving_ctl.bench.presets import PROFILES, LadderTable, Preset
-from serving_ctl.bench.runner import Endpoint, Runner
+from serving_ctl.bench.runner import Runner
 from serving_ctl.bench.steering import Steering
 from serving_ctl.config import BenchSettings
 from serving_ctl.events import Event, RunStarted, Target
 from serving_ctl.load.echo import EchoProtocol, serve
 from serving_ctl.load.limits import die_with_parent
 from serving_ctl.results.metrics import REQUEST_TIME
+from serving_ctl.results.rates import row_comparison
 from serving_ctl.results.record import RunRecord
-from serving_ctl.results.tables import row_comparison
 from serving_ctl.stats.rounds import Verdict
 
 SERVERS = ("first", "second")

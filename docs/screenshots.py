@@ -1,6 +1,7 @@
-"""Makes the README's pictures, the screen over a real recording as SVG, and renews the README's table of keys.
+"""Makes all pictures of the documentation as SVG, and renews the README's table of keys.
 
-`python docs/screenshots.py [RECORDING]`; without a recording it takes the first one in tests/data. Needs no server.
+`python docs/screenshots.py [RECORDING]`: the README's pictures from a recording (without one, the first in tests/data),
+those of the tour from real servers. `--keys` renews the table alone.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import asyncio
 import sys
 from functools import reduce
 from pathlib import Path
+
+from tour_pictures import take_tour
 
 from serving_ctl.bench.progress import Progress, advance
 from serving_ctl.config import Settings
@@ -58,6 +61,8 @@ def renew_keys(readme: Path) -> None:
 def main() -> None:
     """Write all pictures and name them."""
     renew_keys(FOLDER.parent / "README.md")
+    if "--keys" in sys.argv:
+        return
     found = [Path(sys.argv[1])] if len(sys.argv) > 1 else sorted(Path("tests/data").glob("*.jsonl"))
     if not found:
         sys.exit("no recording in tests/data; make one with `tfserve-tui run batch-small --events FILE.jsonl`")
@@ -67,6 +72,7 @@ def main() -> None:
         svg = asyncio.run(picture(partly(events) if is_running else events, size, theme))
         path.write_text(svg, encoding="utf-8")
         sys.stdout.write(f"{path}\n")
+    asyncio.run(take_tour(FOLDER))
 
 
 if __name__ == "__main__":

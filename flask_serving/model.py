@@ -101,6 +101,8 @@ def load(location: ModelLocation, settings: Settings) -> ServedModel:
     """Load one SavedModel (tag "serve") and prepare every signature; ModelError if anything about it is broken."""
     begin = time.perf_counter()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow would load Keras, and that Matplotlib: a quarter of its import. The older Keras is not installed.
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     try:
         session, graph_def = _open_session(location, settings)
         signatures = {name: _signature(session, name, sign) for name, sign in graph_def.signature_def.items()}

@@ -11,7 +11,7 @@ import re
 import tomllib
 import typing
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import msgspec
 import platformdirs
@@ -30,8 +30,11 @@ Cores = Annotated[str, msgspec.Meta(pattern="^([0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)
 
 TF_SERVING = "tf-serving"
 FLASK = "flask"
+ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,23}")
+TAKEN_NAMES = {TF_SERVING, FLASK, "embedded", "history", "tfserve-tui"}
+"""What no endpoint may be called: servers, what results call them, and names of our own files and log lines."""
 
-TfServingRuntime = Literal["auto", "docker", "native", "embedded", "external"]
+TfServingRuntime = Literal["auto", "docker", "native", "embedded", "external", "swarm"]
 FlaskRuntime = Literal["gunicorn", "external"]
 
 
@@ -59,6 +62,22 @@ class ModelSettings(TomlTable, frozen=True):
     """Invented values: whole numbers lie below this; 0 takes the lines of the model's vocabulary asset, else 100."""
 
 
+def base_urls(url: str | tuple[str, ...]) -> tuple[str, ...]:
+    """The addresses of a setting that is one URL or a list of them, without slashes at their ends."""
+    given = (url,) if isinstance(url, str) else url
+    return tuple(one.rstrip("/") for one in given if one)
+
+
+def url_problem(table: str, urls: tuple[str, ...]) -> str | None:
+    """Why the addresses of ``table`` cannot be used; None when they can."""
+    for url in urls:
+        if not url.startswith(("http://", "https://")):
+            return f'{table} url = "{url}" must begin with http:// or https://.'
+    if len({url.partition(":")[0] for url in urls}) > 1:
+        return f"{table} url: addresses that share a load are all http:// or all https://."
+    return None
+
+
 class TfServingSettings(TomlTable, frozen=True):
     """[tf-serving]: how TensorFlow Serving, or what stands in for it, is run."""
 
@@ -68,8 +87,9 @@ class TfServingSettings(TomlTable, frozen=True):
     """Image for docker; pinned, never ``latest``."""
     binary: str = "tensorflow_model_server"
     """Program for native: a name on PATH or a path."""
-    url: str = ""
-    """Base URL for external, for example ``http://10.0.0.5:8501`` or ``https://host/prefix``."""
+    url: str | tuple[str, ...] = ""
+    """Base URL for external, for example ``http://10.0.0.5:8501`` or ``https://host/prefix``; of a list, the addresses
+    share the load."""
     headers: dict[str, str] = {}
     """External: headers of every request; ``{ Authorization = "env:NAME" }`` takes a value from the environment."""
     port: Port = 8501
@@ -83,6 +103,18 @@ class TfServingSettings(TomlTable, frozen=True):
     address: str = ""
     """Docker on another machine: address its REST port is published on and reached at. Empty takes the engine's own
     host (``tcp://``), or an SSH tunnel (``ssh://``)."""
+    replicas: AtLeastOne = 1
+    """Swarm only: how many tasks serve."""
+    publish: Literal["host", "mesh"] = "host"
+    """Swarm only: ``host`` gives each task a port of its own and the load engine balances them; ``mesh`` publishes
+    ``port`` on every node through Swarm's routing mesh, which needs the kernel module ip_vs."""
+    update_order: Literal["start-first", "stop-first"] = "start-first"
+    """Swarm only: in a rolling update, whether a new task is healthy before an old one ends."""
+    update_parallelism: AtLeastOne = 1
+    """Swarm only: how many tasks a rolling update replaces at a time."""
+    health_interval_s: Annotated[float, msgspec.Meta(ge=0.1, le=3600)] = 5.0
+    """Swarm only: seconds between two health checks of a task, and until its first, before which it counts as
+    starting."""
     rest_threads: Threads = 0
     """``--rest_api_num_threads``; 0 leaves the server's default (4 × cores). 1 is refused: the real server hangs."""
     intra_op_threads: Threads = 0
@@ -101,14 +133,19 @@ class TfServingSettings(TomlTable, frozen=True):
         """True when the server batches requests, whichever setting says so."""
         return self.batching or self.flags.get("enable_batching") is True
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All addresses of an external server."""
+        return base_urls(self.url)
+
 
 class FlaskSettings(TomlTable, frozen=True):
     """[flask]: the gunicorn + Flask baseline."""
 
     runtime: FlaskRuntime = "gunicorn"
     """``gunicorn`` starts ``flask_serving:app``; ``external`` measures a URL somebody else runs."""
-    url: str = ""
-    """Base URL for external."""
+    url: str | tuple[str, ...] = ""
+    """Base URL for external; of a list, the addresses share the load."""
     headers: dict[str, str] = {}
     """External: headers of every request; ``{ Authorization = "env:NAME" }`` takes a value from the environment."""
     port: Port = 7123
@@ -124,10 +161,37 @@ class FlaskSettings(TomlTable, frozen=True):
     start_timeout_s: Seconds = 180.0
     """How long a start may take; four workers loading TensorFlow at once need 10–15 s on two cores."""
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All addresses of an external server."""
+        return base_urls(self.url)
+
+
+class EndpointSettings(TomlTable, frozen=True):
+    """[[endpoints]]: one more server that somebody else runs, measured beside the others under a name of its own."""
+
+    name: str
+    """What tables, ``--targets`` and ``status`` call it: letters, digits, ``-``, ``_`` and ``.``."""
+    url: str | tuple[str, ...]
+    """Base URL, for example ``https://eu.example.org/serving``; of a list, the addresses share the load."""
+    headers: dict[str, str] = {}
+    """Headers of every request; ``{ Authorization = "env:NAME" }`` takes a value from the environment."""
+    model: str = ""
+    """Servable name there; empty takes that of [model]."""
+    runtime: ClassVar[Literal["external"]] = "external"
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All its addresses."""
+        return base_urls(self.url)
+
 
 class BenchSettings(TomlTable, frozen=True):
     """[bench]: what holds for every run."""
 
+    targets: tuple[str, ...] = ()
+    """Names of the servers that a run measures; every ratio is the first's value to another's. Empty takes tf-serving,
+    flask, then all endpoints."""
     timeout_s: Seconds = 60.0
     """Request timeout; the same in the client and in ``--rest_api_timeout_in_ms`` (R8)."""
     seed: int = 0
@@ -136,6 +200,9 @@ class BenchSettings(TomlTable, frozen=True):
     """``TF_ENABLE_ONEDNN_OPTS`` for both servers (R23)."""
     distinct_bodies: AtLeastOne = 32
     """How many different request bodies a cell sends in turn (fewer when they are large)."""
+    cluster: str = ""
+    """Dask cluster the load comes from, as ``--cluster`` takes it: ``tcp://HOST:8786``, ``tls://HOST:8786``,
+    ``ssh:HOST,HOST`` or ``local:N``. Empty is this machine."""
 
 
 class UiSettings(TomlTable, frozen=True):
@@ -153,8 +220,32 @@ class Settings(TomlTable, frozen=True):
     model: ModelSettings = ModelSettings()
     tf_serving: TfServingSettings = TfServingSettings()
     flask: FlaskSettings = FlaskSettings()
+    endpoints: tuple[EndpointSettings, ...] = ()
     bench: BenchSettings = BenchSettings()
     ui: UiSettings = UiSettings()
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Names of all servers: tf-serving, flask, the endpoints in their order."""
+        return (TF_SERVING, FLASK, *(endpoint.name for endpoint in self.endpoints))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the servers that a run measures; the first is the numerator of every ratio (R17)."""
+        return self.bench.targets or self.servers
+
+    def server(self, name: str) -> TfServingSettings | FlaskSettings | EndpointSettings:
+        """The table of server ``name``. Raises ConfigError for a name that no server has."""
+        tables: dict[str, TfServingSettings | FlaskSettings | EndpointSettings]
+        tables = {TF_SERVING: self.tf_serving, FLASK: self.flask, **{one.name: one for one in self.endpoints}}
+        if name not in tables:
+            raise ConfigError(f"unknown server {name!r}; {nearest(name, list(tables))}")
+        return tables[name]
+
+    def model_name(self, server: str) -> str:
+        """Servable name at ``server``."""
+        table = self.server(server)
+        return (table.model if isinstance(table, EndpointSettings) else "") or self.model.name
 
 
 def templates_dir() -> Path:
@@ -218,11 +309,41 @@ def _contradiction(settings: Settings) -> str | None:
         return "[bench] timeout-s is above [flask] timeout-s: gunicorn would end a worker before the client gives up."
     if "external" not in {serving.runtime, flask.runtime} and serving.port == flask.port:
         return f"[tf-serving] port and [flask] port are both {flask.port}; give each server one of its own."
-    for table, runtime, url in ((TF_SERVING, serving.runtime, serving.url), (FLASK, flask.runtime, flask.url)):
-        if runtime == "external" and not url:
-            return f'[{table}] runtime = "external" needs url = "http://HOST:PORT".'
-        if url and not url.startswith(("http://", "https://")):
-            return f'[{table}] url = "{url}" must begin with http:// or https://.'
+    for name, table in ((TF_SERVING, serving), (FLASK, flask)):
+        if table.runtime == "external" and not table.urls:
+            return f'[{name}] runtime = "external" needs url = "http://HOST:PORT".'
+        if problem := url_problem(f"[{name}]", table.urls):
+            return problem
+    return _endpoint_problem(settings.endpoints) or targets_problem(settings, settings.bench.targets)
+
+
+def _endpoint_problem(endpoints: tuple[EndpointSettings, ...]) -> str | None:
+    names = [endpoint.name for endpoint in endpoints]
+    for endpoint in endpoints:
+        name = endpoint.name
+        if not ENDPOINT_NAME.fullmatch(name):
+            return (
+                f"[[endpoints]] name = {name!r}: take 1 to 24 letters, digits, '-', '_', '.'; a letter or digit first."
+            )
+        if name.lower() in TAKEN_NAMES:
+            return f"[[endpoints]] name = {name!r} is what tfserve-tui itself calls something else; take another."
+        if sum(name.lower() == other.lower() for other in names) > 1:
+            return f"[[endpoints]] two are called {name!r}; give each a name of its own."
+        if not endpoint.urls:
+            return f'[[endpoints]] {name}: needs url = "http://HOST:PORT".'
+        if problem := url_problem(f"[[endpoints]] {name}:", endpoint.urls):
+            return problem
+    return None
+
+
+def targets_problem(settings: Settings, targets: tuple[str, ...], source: str = "[bench] targets") -> str | None:
+    """Why a run cannot measure ``targets``; None when it can, or when they are left to the settings."""
+    if unknown := [name for name in targets if name not in settings.servers]:
+        return f"{source}: no server is called {unknown[0]!r}; {nearest(unknown[0], list(settings.servers))}"
+    if len(set(targets)) < len(targets):
+        return f"{source}: {max(targets, key=targets.count)!r} stands there twice."
+    if len(targets) == 1:
+        return f"{source}: {targets[0]!r} alone has nothing to be compared with; name two servers or more."
     return None
 
 

@@ -2,12 +2,14 @@
 
 TfServeError
 ├── ConfigError          settings, presets or arguments that cannot be used        exit 2
-├── MissingExtra         a command needs the extra ``local``                       exit 2
+├── MissingExtra         a command needs an extra that is not installed            exit 2
 ├── ServerStartError     a server did not become ready                             exit 3
 ├── ServerAnswerError    a server answered something that is not an answer         exit 4
 ├── RunIncomplete        a run ended before its last cell                          exit 4
 ├── ParityError          the two servers do not predict the same                   exit 4
-└── LoadError            the load engine could not do its work                     exit 4
+├── StoreError           the kept runs cannot be read or written                   exit 4
+├── LoadError            the load engine could not do its work                     exit 4
+└── ClusterError         a Dask cluster cannot be reached or used                  exit 3
 
 An error's text is for people: what happened, why, and what to do, in one or two lines.
 """
@@ -43,12 +45,12 @@ class ConfigError(TfServeError):
 
 
 class MissingExtra(TfServeError):
-    """A command needs TensorFlow or Flask and the extra ``local`` is not installed."""
+    """A command needs an ``extra`` that is not installed: ``local`` brings TensorFlow and Flask."""
 
     exit_code = Exit.USAGE
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} needs tfserve-tui[local]: pip install 'tfserve-tui[local]'")
+    def __init__(self, what: str, extra: str = "local") -> None:
+        super().__init__(f"{what} needs tfserve-tui[{extra}]: pip install 'tfserve-tui[{extra}]'")
 
 
 class ServerStartError(TfServeError):
@@ -75,7 +77,19 @@ class ParityError(TfServeError):
     exit_code = Exit.INCOMPLETE
 
 
+class StoreError(TfServeError):
+    """The kept runs cannot be read or written; the text says why and what to do."""
+
+    exit_code = Exit.INCOMPLETE
+
+
 class LoadError(TfServeError):
     """The load engine could not do its work: limits too low, bodies unreadable, a worker lost."""
 
     exit_code = Exit.INCOMPLETE
+
+
+class ClusterError(TfServeError):
+    """A Dask cluster cannot be reached, or its workers cannot be used: another version, a URL out of their reach."""
+
+    exit_code = Exit.NOT_STARTED

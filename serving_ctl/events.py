@@ -36,11 +36,13 @@ class ServerChanged(Event, frozen=True):
     server: str
     state: ServerState
     runtime: str = ""
-    """``docker``, ``native``, ``embedded``, ``external``, ``gunicorn``; empty while unknown."""
+    """``docker``, ``swarm``, ``native``, ``embedded``, ``external``, ``gunicorn``; empty while unknown."""
     label: str = ""
     """Runtime as every label and table shows it, e.g. ``embedded (TF-Serving-compatible)``, ``gunicorn 4 × sync``."""
     url: str = ""
     """Base URL, e.g. ``http://127.0.0.1:8501``."""
+    addresses: tuple[str, ...] = ()
+    """All base URLs where several share the load, ``url`` the first of them; empty for one."""
     version: str = "?"
     detail: str = ""
     """One sentence: what is awaited, or why it failed and what to do."""
@@ -59,6 +61,8 @@ class ServerSampled(Event, frozen=True):
     cpu_percent: float
     memory_mb: float
     processes: int
+    waiting: int | None = None
+    """Its queue: connections that the kernel has taken and the server has not; None where that cannot be seen."""
     received_mb_s: float | None = None
     """MB (10⁶ bytes) a second through its networks; None where they are not counted: only a container has its own."""
     sent_mb_s: float | None = None
@@ -208,6 +212,21 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     errors: int
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a cell's load came from: workers of a cluster, how far apart they began, and their clocks."""
+
+    workers: int
+    """That took part; ``lost`` of them ended before the cell did."""
+    hosts: int
+    lost: int = 0
+    start_skew_ms: float | None = None
+    """Between the first and the last start, each against the instant agreed for it."""
+    clock_offset_ms: float = 0.0
+    """By how much the wall clock that differs most is ahead of ours; no time here depends on it."""
+    offset_error_ms: float = 0.0
+    """How exactly starts of different workers can be compared: half of the round trip of a clock's reading."""
+
+
 class CellFinished(Event, frozen=True):
     """All that is kept of one cell. Quantiles hold successful requests only (R10)."""
 
@@ -238,6 +257,10 @@ class CellFinished(Event, frozen=True):
     """p50 of the same load at the built-in echo server: what the client alone costs (R12); None when not measured."""
     histogram: tuple[tuple[int, int], ...] = ()
     """Request times: (HDR bucket, count) pairs, 3 significant digits, µs (R14)."""
+    origin: Origin | None = None
+    """Where the load came from; None when it was this machine alone."""
+    addresses: dict[str, int] = {}
+    """Requests sent to each address of a server that has several."""
 
 
 class RunFinished(Event, frozen=True):

@@ -47,12 +47,16 @@ def test_the_shipped_file_says_exactly_the_defaults():
 
 
 def test_the_shipped_file_names_every_key():
-    tables = tomllib.loads((ROOT / "configs" / "tfserve.toml").read_text(encoding="utf-8"))
+    text = (ROOT / "configs" / "tfserve.toml").read_text(encoding="utf-8")
+    example = text[text.index("[[endpoints]]") : text.index("[bench]")]  # as a comment: there is none by default
+    tables = tomllib.loads("\n".join(line.removeprefix("# ") for line in example.splitlines()))
+    assert set(tables["endpoints"][0]) == set(config.EndpointSettings.__struct_encode_fields__)
+    tables = tomllib.loads(text)
     default = config.Settings()
     for table, keys in tables.items():
         fields = type(getattr(default, table.replace("-", "_"))).__struct_encode_fields__
         assert set(keys) == set(fields)
-    assert set(tables) == set(config.Settings.__struct_encode_fields__)
+    assert {*tables, "endpoints"} == set(config.Settings.__struct_encode_fields__)
 
 
 def test_an_empty_file_is_all_defaults(settings_file):
@@ -123,6 +127,41 @@ def test_a_request_timeout_above_gunicorn_s_is_refused(settings_file):
 @pytest.mark.parametrize("url", ["10.0.0.5:8501", "ftp://10.0.0.5"])
 def test_an_external_url_that_cannot_be_loaded_is_refused(settings_file, url):
     assert "url" in refusal(settings_file(f'[tf-serving]\nruntime = "external"\nurl = "{url}"\n'))
+
+
+EU = '[[endpoints]]\nname = "eu"\nurl = "http://eu:8501"\n'
+
+
+def test_endpoints_are_servers_in_their_order(settings_file):
+    us = '[[endpoints]]\nname = "us"\nurl = ["https://a/x/", "https://b"]\nmodel = "other"\nheaders = { K = "v" }\n'
+    settings = config.load_settings(settings_file(EU + us))
+    assert settings.servers == settings.targets == ("tf-serving", "flask", "eu", "us")
+    assert settings.server("us").urls == ("https://a/x", "https://b")
+    assert [settings.model_name(name) for name in ("flask", "eu", "us")] == ["text_cnn", "text_cnn", "other"]
+    chosen = config.load_settings(settings_file(EU + us + '[bench]\ntargets = ["us", "flask"]\n'))
+    assert chosen.targets == ("us", "flask")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (EU + EU.replace("eu", "EU"), ["two are called"]),
+        (EU.replace('"eu"', '"tf-serving"'), ["'tf-serving'", "take another"]),
+        (EU.replace('"eu"', '"Embedded"'), ["'Embedded'", "take another"]),
+        (EU.replace('"eu"', '"e,u"'), ["'e,u'", "letters"]),
+        (EU.replace('"eu"', '"-eu"'), ["'-eu'", "letters"]),
+        (EU.replace('"eu"', '"../x"'), ["'../x'", "letters"]),
+        (EU.replace('"http://eu:8501"', "[]"), ["eu", "needs url"]),
+        (EU.replace("http://eu:8501", "eu:8501"), ["eu", "http://"]),
+        (EU.replace("name", "nam"), ["'nam'", "'name'"]),
+        (EU + '[bench]\ntargets = ["eu", "zzzzz"]\n', ["[bench] targets", "'zzzzz'", "known: tf-serving, flask, eu"]),
+        (EU + '[bench]\ntargets = ["eu"]\n', ["[bench] targets", "'eu' alone"]),
+        (EU + '[bench]\ntargets = ["eu", "flask", "eu"]\n', ["[bench] targets", "'eu'", "twice"]),
+    ],
+)
+def test_an_endpoint_or_a_target_that_cannot_be(settings_file, text, words):
+    message = refusal(settings_file(text))
+    assert [word for word in words if word not in message] == []
 
 
 def test_a_missing_file_says_what_to_do(tmp_path):

@@ -15,6 +15,8 @@ def import_tensorflow() -> None:
     """Import TensorFlow and its serving protos for the first time. Raises ExportError when they are not installed."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    # TensorFlow would load Keras, and that Matplotlib: a quarter of its import. The older Keras is not installed.
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     try:
         with _native_stderr_dropped():
             tf = importlib.import_module("tensorflow")

@@ -65,6 +65,8 @@ def _serve(options: Options, warnings: list[str]) -> int:
     _log.info("%s", _version_line())
     # TensorFlow's own start-up notes say nothing about the models; its warnings stay.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    # TensorFlow would load Keras, and that Matplotlib: a quarter of its import. The older Keras is not installed.
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     from serving_ctl.embedded.startup import serve
 
     return serve(options)

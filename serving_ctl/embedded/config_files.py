@@ -16,6 +16,7 @@ from serving_ctl.api import server_config_pb2
 from serving_ctl.embedded.status import StatusError, invalid
 
 _DEFAULT_METRICS_PATH = "/monitoring/prometheus/metrics"
+_SIZES = 1 << 64  # sizes are unsigned there: below zero is as good as no limit
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,10 @@ def read_own_batching(version_folder: Path) -> BatchingParameters | None:
 
 
 def read_batching(path: str) -> BatchingParameters:
-    """The batching parameters of a file, or the defaults if ``path`` is empty."""
+    """The batching parameters of a file, or the defaults if ``path`` is empty.
+
+    What is refused, and the words, are those of TensorFlow's shared_batch_scheduler.h (``Create``, ``AddQueue``).
+    """
     config: Any = server_config_pb2.BatchingParameters()
     if path:
         _parse(path, config)
@@ -112,10 +116,14 @@ def read_batching(path: str) -> BatchingParameters:
         raise invalid(f"allowed_batch_sizes entries must be monotonically increasing; got {list(sizes)}")
     if value("num_batch_threads") < 1:
         raise invalid(f"num_batch_threads must be positive; was {value('num_batch_threads')}")
+    if value("max_batch_size") == 0:
+        raise invalid("input_batch_size_limit must be positive; was 0")
+    if value("batch_timeout_micros") < 0:
+        raise invalid(f"batch_timeout_micros must be non-negative; was {value('batch_timeout_micros')}")
     return BatchingParameters(
-        value("max_batch_size"),
+        value("max_batch_size") % _SIZES,
         value("batch_timeout_micros"),
-        value("max_enqueued_batches"),
+        max(value("max_enqueued_batches") % _SIZES, 1),
         value("num_batch_threads"),
         sizes,
         config.pad_variable_length_inputs,

@@ -19,6 +19,8 @@ import httptools
 from serving_ctl.embedded.answers import error_json
 from serving_ctl.embedded.exchange import NOT_TAKEN, Answer, Request
 
+# Of each connection; the real server sets none (evhttp_server.cc leaves libevent's, which is unlimited). How long a
+# body may be on its way is limited by rest_api_timeout_in_ms, and who may connect by --rest_api_host.
 _LARGEST_BODY = 1 << 30
 _LARGEST_HEAD = 64 * 1024
 _REASONS = {code.value: b"%d %b" % (code.value, code.phrase.encode()) for code in HTTPStatus} | {

@@ -31,7 +31,7 @@ class Front:
     """Accepts and answers; ``work`` turns a request into its answer, blocking, in any thread.
 
     A small request with no other beside it is worked on in the event loop itself, which saves two thread switches
-    (0.1 ms), as long as small requests are usually quick; any other goes to ``threads``.
+    (0.1 ms), as long as small predictions are usually quick; any other goes to ``threads``.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Front:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.stop)
         self._look_around()
+        listener.listen(_BACKLOG)  # here it raises when another took the port meanwhile; uvloop would not
         server = await self._loop.create_server(lambda: Connection(self, self._loop), sock=listener, backlog=_BACKLOG)
         ready()
         while not await self._stop_came(self._step_s):
@@ -131,7 +132,7 @@ class Front:
     def _timed(self, request: Request) -> Answer:
         began = time.perf_counter()
         answer = self._work(request)
-        if len(request.body) <= _SMALL_BODY:
+        if request.method == "POST" and len(request.body) <= _SMALL_BODY:  # status polls tell nothing of predictions
             self._usual_s += _NEWEST_SHARE * (time.perf_counter() - began - self._usual_s)
         return answer
 

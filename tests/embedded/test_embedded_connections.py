@@ -8,9 +8,8 @@ import os
 import select
 import signal
 import socket
-import subprocess
-import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -132,7 +131,7 @@ def test_a_signal_while_an_answer_is_read_ends_the_connection_after_it() -> None
             stop()
             assert read_all(connection).endswith(b"x")
 
-    served_in_process(client, answer, Limits(request_s=30, idle_s=60))
+    served_in_process(client, lambda _: answer, Limits(request_s=30, idle_s=60))
 
 
 def test_a_chunked_body_that_is_too_large_is_refused_once(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
@@ -146,17 +145,17 @@ def test_a_chunked_body_that_is_too_large_is_refused_once(monkeypatch: pytest.Mo
             assert answers.startswith(b"HTTP/1.1 413 ")
             assert answers.count(b"HTTP/1.1 ") == 1
 
-    served_in_process(client, Answer(200, b"answer"), Limits(request_s=30, idle_s=60))
+    served_in_process(client, lambda _: Answer(200, b"answer"), Limits(request_s=30, idle_s=60))
     assert not caplog.records
 
 
 @pytest.fixture(scope="module")
-def impatient(golden: Path, embedded_process: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def impatient(
+    golden: Path, slow_model: Path, embedded_process: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
     """A server with a limit of 0.3 s, CORS and thread settings, which serves a slow model too."""
     folder = tmp_path_factory.mktemp("impatient")
-    script = Path(__file__).parent / "slow_model.py"
-    subprocess.run([sys.executable, str(script), str(folder / "slow" / "1")], check=True, capture_output=True)
-    paths = {"slow": folder / "slow", "half_plus_two": golden / "half_plus_two"}
+    paths = {"slow": slow_model, "half_plus_two": golden / "half_plus_two"}
     entries = [f'config {{ name: "{name}" base_path: "{path}" }}' for name, path in paths.items()]
     (folder / "models.config").write_text(f"model_config_list {{ {' '.join(entries)} }}")
     flags = [
@@ -224,11 +223,10 @@ def test_a_flag_without_a_meaning_is_named_in_the_log(impatient: Any) -> None:
     assert "--grpc_max_threads means nothing to the embedded (TF-Serving-compatible) server" in impatient.log
 
 
-def served_in_process(client: Callable[[int, Callable[[], None]], None], answer: Answer, limits: Limits) -> None:
-    """Run ``client`` with the port of a front that gives every request ``answer``, and with what a signal calls."""
-
-    def work(_request: Request) -> Answer:
-        return answer
+def served_in_process(
+    client: Callable[[int, Callable[[], None]], None], work: Callable[[Request], Answer], limits: Limits
+) -> None:
+    """Run ``client`` with the port of a front that answers by ``work``, and with what a signal calls."""
 
     async def serve() -> None:
         with ThreadPoolExecutor(2) as threads:
@@ -254,7 +252,7 @@ def test_an_idle_connection_is_closed() -> None:
             connection.sendall(HEAD + b"\r\n" + GOOD)
             assert read_all(connection).endswith(b"answer")
 
-    served_in_process(client, Answer(200, b"answer"), Limits(request_s=0.1, idle_s=0.1))
+    served_in_process(client, lambda _: Answer(200, b"answer"), Limits(request_s=0.1, idle_s=0.1))
 
 
 def test_a_client_that_reads_nothing_is_cut_off() -> None:
@@ -268,7 +266,29 @@ def test_a_client_that_reads_nothing_is_cut_off() -> None:
             poller.register(connection, select.POLLHUP | select.POLLERR)
             assert poller.poll(30_000), "still connected"
 
-    served_in_process(client, answer, Limits(request_s=0.1, idle_s=0.2))
+    served_in_process(client, lambda _: answer, Limits(request_s=0.1, idle_s=0.2))
+
+
+def test_status_polls_do_not_make_slow_predictions_look_quick() -> None:
+    """A slow prediction in the event loop would hold up every other client; the first one tells that they are slow."""
+    in_loop: list[bool] = []
+
+    def work(request: Request) -> Answer:
+        if request.method == "POST":
+            in_loop.append(threading.current_thread() is threading.main_thread())
+            time.sleep(0.05)
+        return Answer(200, b"answer")
+
+    def client(port: int, _stop: Callable[[], None]) -> None:
+        prediction, poll = HEAD + b"\r\n" + GOOD, b"GET /v1/models/half_plus_two HTTP/1.1\r\nHost: x\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            for request in (prediction, prediction, *[poll] * 100, prediction):
+                connection.sendall(request)
+                while not connection.recv(1000).endswith(b"answer"):
+                    continue
+
+    served_in_process(client, work, Limits(request_s=30, idle_s=60))
+    assert in_loop == [True, False, False]
 
 
 def begin_slow_request(server: Any, steps: int) -> socket.socket:
@@ -283,10 +303,8 @@ def begin_slow_request(server: Any, steps: int) -> socket.socket:
 
 
 @pytest.fixture
-def slow(start: Callable[..., Any], tmp_path: Path) -> Any:
-    script = Path(__file__).parent / "slow_model.py"
-    subprocess.run([sys.executable, str(script), str(tmp_path / "slow" / "1")], check=True, capture_output=True)
-    return start("--model_name=slow", f"--model_base_path={tmp_path / 'slow'}").ready()
+def slow(start: Callable[..., Any], slow_model: Path) -> Any:
+    return start("--model_name=slow", f"--model_base_path={slow_model}").ready()
 
 
 def test_a_client_gone_during_its_prediction_and_a_signal_during_anothers(slow: Any) -> None:
@@ -310,9 +328,9 @@ def test_a_client_gone_during_its_prediction_and_a_signal_during_anothers(slow: 
         connection.close()
 
 
-def test_a_second_signal_ends_what_is_not_begun(start: Callable[..., Any], slow: Any, tmp_path: Path) -> None:
+def test_a_second_signal_ends_what_is_not_begun(start: Callable[..., Any], slow_model: Path) -> None:
     """One thread and twenty requests of some seconds each: only the one it works on is waited for."""
-    flags = ["--model_name=slow", f"--model_base_path={tmp_path / 'slow'}", "--rest_api_num_threads=1"]
+    flags = ["--model_name=slow", f"--model_base_path={slow_model}", "--rest_api_num_threads=1"]
     server = start(*flags).ready()
     assert server.predict("slow", '{"instances": [100000]}').status == 200  # from now on not in the event loop
     waiting = [begin_slow_request(server, 1_000_000) for _ in range(20)]

@@ -144,6 +144,9 @@ def test_a_model_may_bring_its_own_batching_parameters(start: Callable[..., Any]
     ("parameters", "words"),
     [
         ("num_batch_threads { value: 0 }", "num_batch_threads must be positive; was 0"),
+        ("num_batch_threads { value: -1 }", "num_batch_threads must be positive; was -1"),
+        ("max_batch_size { value: 0 }", "input_batch_size_limit must be positive; was 0"),
+        ("batch_timeout_micros { value: -1 }", "batch_timeout_micros must be non-negative; was -1"),
         (
             "max_batch_size { value: 8 } allowed_batch_sizes: 4",
             "Last entry in allowed_batch_sizes must match max_batch_size; last entry was 4; expected 8",
@@ -157,6 +160,16 @@ def test_batching_parameters_that_cannot_be_used(tmp_path: Path, parameters: str
     path.write_text(parameters)
     with pytest.raises(StatusError, match=words):
         read_batching(str(path))
+
+
+def test_sizes_below_zero_are_no_limit_and_one_batch_may_always_wait(tmp_path: Path) -> None:
+    """As the real server's unsigned numbers have it, and its rule for a queue of none."""
+    path = tmp_path / "batching"
+    path.write_text("max_batch_size { value: -1 } max_enqueued_batches { value: 0 }")
+    parameters = read_batching(str(path))
+    assert (parameters.max_batch_size, parameters.max_enqueued_batches) == (2**64 - 1, 1)
+    path.write_text("max_enqueued_batches { value: -2 }")
+    assert read_batching(str(path)).max_enqueued_batches == 2**64 - 2
 
 
 def test_rows_of_different_lengths_are_padded_only_when_asked() -> None:

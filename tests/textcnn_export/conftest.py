@@ -15,6 +15,7 @@ def tensorflow() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
         patch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+        patch.setenv("TF_USE_LEGACY_KERAS", "1")
         import_tensorflow()
     import tensorflow as tf
 
