@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -54,6 +54,9 @@ ADDRESSES_CHANGED = "ADDRESSES-CHANGED"
 SKIPPED = "SKIPPED"
 OVER_LIMIT = "OVER-LIMIT"
 CONNECTION_FAULTS = {"connect refused", "connect failed", "reset"}
+
+Scrapes = tuple[tuple[Scrape, ...], tuple[Scrape, ...]]
+"""Before and after a load, of each address."""
 
 
 class Runner:
@@ -143,7 +146,7 @@ class Runner:
         try:
             spec = self._spec(cell, ladder)
             if ladder.kind in SEARCHES:
-                return await self._search(cell, ladder, spec)
+                return await self._search(cell, ladder)
             calibration = await self._calibration(cell, spec)
             result, scrapes, used = await self._load(cell, spec)
         except LoadError as error:
@@ -156,14 +159,26 @@ class Runner:
         cpu_s, memory_mb = used or (None, None)
         return msgspec.structs.replace(finished, server_cpu_s=cpu_s, server_memory_mb=memory_mb)
 
-    async def _search(self, cell: Cell, ladder: Ladder, spec: LoadSpec) -> CellFinished:
+    async def _search(self, cell: Cell, ladder: Ladder) -> CellFinished:
         """The highest load under the cell's p99 limit; the figures kept are those of that load."""
+        follower = self._follower(cell, self._endpoints[cell.server].predict_urls())
+        meter = UsageMeter(follower.used)
 
         def show(tick: Tick) -> None:
             self._emit(_cell_tick(cell, tick))
 
-        found = await Search(ladder.kind, cell.size, spec, self._steering, show, self._source).run()
-        return finish_search(cell, found)
+        base = partial(self._spec, cell, ladder)
+        try:
+            await meter.start()
+            found = await Search(ladder.kind, cell.size, base, self._steering, show, self._source).run()
+        finally:
+            await meter.cancel()
+        finished = finish_search(cell, found)
+        changed = (ADDRESSES_CHANGED,) if follower.moved else ()
+        return msgspec.structs.replace(finished, flags=(*finished.flags, *changed))
+
+    def _follower(self, cell: Cell, urls: Sequence[str]) -> Follower:
+        return Follower(self._endpoints[cell.server], self._steering, partial(self._used, cell.server), urls)
 
     async def _calibration(self, cell: Cell, spec: LoadSpec) -> Calibration | None:
         """The client's own floor for these bodies and clients, measured once a run (R12); None when it cannot be."""
@@ -176,12 +191,12 @@ class Runner:
                 self._calibrations[key] = None
         return self._calibrations[key]
 
-    async def _load(self, cell: Cell, spec: LoadSpec) -> tuple[LoadResult, tuple[Scrape, Scrape] | None, Used | None]:
+    async def _load(self, cell: Cell, spec: LoadSpec) -> tuple[LoadResult, Scrapes | None, Used | None]:
         """Warm up, scrape, measure, extend while unstable (R9), scrape (R20)."""
         endpoint = self._endpoints[cell.server]
-        follower = Follower(endpoint, self._steering, partial(self._used, cell.server))
+        follower = self._follower(cell, (spec.url, *spec.also))
         meter = UsageMeter(follower.used)
-        before: Scrape | None = None
+        before: tuple[Scrape, ...] | None = None
 
         async def look() -> None:
             nonlocal before
@@ -265,7 +280,7 @@ class _Estimate:
 def finish_cell(
     cell: Cell,
     result: LoadResult,
-    scrapes: tuple[Scrape, Scrape] | None,
+    scrapes: Scrapes | None,
     burst: int = 0,
     client_floor_ms: float | None = None,
 ) -> CellFinished:
@@ -275,7 +290,8 @@ def finish_cell(
     parts = timing_parts(result)
     flags = list(result.flags)
     if not parts and scrapes:
-        if scrapes[1].requests - scrapes[0].requests == result.requests + burst - result.burst_errors:
+        earlier, later = (sum(one.requests for one in each) for each in scrapes)
+        if later - earlier == result.requests + burst - result.burst_errors:
             parts = scrape_parts(result, *scrapes)
         elif not result.errors:
             flags.append("FOREIGN-TRAFFIC")
@@ -310,12 +326,13 @@ def finish_search(cell: Cell, found: Found) -> CellFinished:
     if best is None:
         errors = merge_results(found.results).errors
         failures = tuple(Failure(kind=k, count=e.count, example=e.example) for k, e in sorted(errors.items()))
-        return CellFinished(cell=cell, flags=(OVER_LIMIT,), failures=failures, steps=found.steps)
+        flag = found.end_flag or OVER_LIMIT
+        return CellFinished(cell=cell, flags=(flag,), failures=failures, steps=found.steps)
     finished = finish_cell(cell, best, None)
     return msgspec.structs.replace(
         finished,
         request=latency(best.latency),
-        flags=(*finished.flags, "CLIENT-LIMITED") if found.client_limited else finished.flags,
+        flags=tuple(dict.fromkeys((*finished.flags, *([found.end_flag] if found.end_flag else ())))),
         histogram=tuple(zip(best.latency.index, best.latency.count, strict=True)),
         limit=found.limit,
         steps=found.steps,

@@ -32,7 +32,9 @@ MOST = {True: 65_536.0, False: 8192.0}
 SATURATED_TICKS = 8
 MOST_STEPS = 30
 HELD, CLIENT_LIMITED, ABOVE, UNSTABLE = "held", "client-limited", "p99 above the limit", "unstable"
-DOUBTFUL = {CLIENT_LIMITED, ABOVE, UNSTABLE}
+NOT_THE_SERVERS = {CLIENT_LIMITED: "CLIENT-LIMITED", UNSTABLE: "UNSTABLE"}
+"""Failures that say nothing of the server's limit, and the flag of a search that they ended."""
+DOUBTFUL = {ABOVE, *NOT_THE_SERVERS}
 """Measured once more before it counts: what moved may have been the machine."""
 LOST = "WORKER-LOST"
 """So is a step in which a part of the load was lost."""
@@ -52,25 +54,39 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         return max((step.load for step in self.steps if step.verdict == HELD), default=None)
 
     @property
-    def client_limited(self) -> bool:
-        """The lowest load that failed did so by the client: the server may hold more."""
-        failed = [step for step in self.steps if step.verdict != HELD]
-        return bool(failed) and min(failed, key=lambda step: step.load).verdict == CLIENT_LIMITED
+    def end_flag(self) -> str | None:
+        """The flag of the failure right above the limit when that was not the server's doing: it may hold more."""
+        failed = _failed_above(self.steps, self.limit)
+        return NOT_THE_SERVERS.get(failed[0].verdict) if failed else None
 
 
 def next_load(steps: Sequence[Step], *, is_rate: bool) -> float | None:
-    """The load of the next step: doubled until one fails (halved until one holds), then the middle; None at the end."""
+    """The load of the next step: doubled until one fails (halved until one holds), then the middle; None at the end.
+
+    Behind a failure that was not the server's doing one look further up is taken: what holds there overrules it.
+    """
     if len(steps) >= MOST_STEPS:
         return None
-    held = max((step.load for step in steps if step.verdict == HELD), default=None)
-    failed = min((step.load for step in steps if step.verdict != HELD), default=None)
-    if held is None and failed is None:
+    if not steps:
         return FIRST[is_rate]
-    if failed is None or held is None:
-        further = 2 * held if held is not None else (failed or 0) / 2
-        return further if LEAST[is_rate] <= further <= MOST[is_rate] else None
-    middle = (held + failed) / 2 if is_rate else math.floor((held + failed) / 2)
-    return None if failed <= held * PRECISION or middle == held else float(middle)
+    held = max((step.load for step in steps if step.verdict == HELD), default=None)
+    failed = _failed_above(steps, held)
+    is_to_go_up = not failed or (len(failed) == 1 and failed[0].verdict in NOT_THE_SERVERS)
+    if is_to_go_up and (further := 2 * max(step.load for step in steps)) <= MOST[is_rate]:
+        return further
+    if not failed:
+        return None
+    lowest = failed[0].load
+    if held is None:
+        return lowest / 2 if lowest / 2 >= LEAST[is_rate] else None
+    middle = (held + lowest) / 2 if is_rate else math.floor((held + lowest) / 2)
+    return None if lowest <= held * PRECISION or middle == held else float(middle)
+
+
+def _failed_above(steps: Sequence[Step], held: float | None) -> list[Step]:
+    """The steps that failed above the highest load that held, lowest first."""
+    failed = (step for step in steps if step.verdict != HELD and step.load > (held or 0))
+    return sorted(failed, key=lambda step: step.load)
 
 
 def verdict(result: LoadResult, limit_ms: float, *, saturated: bool) -> str:
@@ -88,13 +104,13 @@ def verdict(result: LoadResult, limit_ms: float, *, saturated: bool) -> str:
 
 
 class Search:
-    """One search at one server. ``base`` is its load spec without a load; ``show`` gets every tick."""
+    """One search at one server. ``base`` gives a step's load spec without a load; ``show`` gets every tick."""
 
     def __init__(
         self,
         kind: str,
         limit_ms: float,
-        base: LoadSpec,
+        base: Callable[[], LoadSpec],
         steering: Steering,
         show: Callable[[Tick], None],
         load: Load = HERE,
@@ -135,7 +151,7 @@ class Search:
         return result, step
 
     def _spec(self, load: float, *, is_first: bool) -> LoadSpec:
-        base = self._base
+        base = self._base()
         # As many connections as requests can be under way at the limit, twice over: the client is not to be the limit.
         clients = math.ceil(2 * load * self._limit_ms / 1000) + 8 if self._is_rate else round(load)
         brief = Warmup(seconds=0.3, workers=0)

@@ -69,6 +69,14 @@ class TestNextLoad:
         assert steps[-1].load == LEAST[is_rate]
         assert all(one.verdict != HELD for one in steps)
 
+    def test_looks_once_behind_a_failure_that_was_not_the_servers(self):
+        noisy = [step(1), step(2, "unstable")]
+        assert next_load(noisy, is_rate=False) == 4
+        assert next_load([*noisy, step(4)], is_rate=False) == 8
+        assert next_load([*noisy, step(4, "saturated")], is_rate=False) is None
+        assert next_load([step(1, "unstable")], is_rate=False) == 2
+        assert next_load([step(1), step(2, "p99 above the limit")], is_rate=False) is None
+
     @given(st.lists(st.booleans(), min_size=1, max_size=40), st.booleans())
     def test_ends_whatever_the_server_does(self, outcomes, is_rate):
         steps: list[Step] = []
@@ -126,6 +134,14 @@ class TestWhatIsKept:
         found = Found(steps=(step(32), step(64, CLIENT_LIMITED)), best=result(), results=(result(),))
         assert "CLIENT-LIMITED" in finish_search(CELL, found).flags
 
+    def test_a_search_that_no_steady_step_ended_does_not_blame_the_server(self):
+        steady = Found(steps=(step(32), step(64, "unstable")), best=result(), results=(result(),))
+        assert finish_search(CELL, steady).flags == ("UNSTABLE",)
+        none = Found(steps=(step(1, "unstable"), step(2, "saturated")), best=None, results=(result(),))
+        assert finish_search(CELL, none).flags == ("UNSTABLE",)
+        overruled = Found(steps=(step(32, "unstable"), step(64), step(128, "saturated")), best=result(), results=())
+        assert finish_search(CELL, overruled).flags == ()
+
     def test_skipped_by_the_user(self):
         kept = finish_search(CELL, Found(steps=(step(32),), best=result(), results=(result(),), skipped=True))
         assert kept.skipped == "by the user"
@@ -148,7 +164,7 @@ async def search_one(kind: str, limit_ms: float, steering: Steering, on_tick=lam
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         base = LoadSpec(url=url, warmup=Warmup(requests=5, seconds=0.1), timeout_s=10)
-        return await Search(kind, limit_ms, base, steering, on_tick).run()
+        return await Search(kind, limit_ms, lambda: base, steering, on_tick).run()
 
 
 @pytest.fixture
