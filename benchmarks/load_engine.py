@@ -219,7 +219,7 @@ def headless(folder: Path, environment: dict[str, str]) -> float:
 def in_terminal(folder: Path, environment: dict[str, str]) -> float:
     """The same of one run in the terminal UI."""
     with terminal(program(folder), environment, folder) as shown:
-        shown.wait_for("Press a number", RUN_LIMIT_S)
+        shown.wait_for("Ten clients on nginx", RUN_LIMIT_S)
         shown.press("1")
         shown.wait_for("done", RUN_LIMIT_S)
     return mean_rps(tfserve(folder, environment, "show", "last", "--json"))

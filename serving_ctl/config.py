@@ -1,25 +1,26 @@
 """Settings and where files lie. Strict: an unknown key is an error that names file, key and the nearest known key.
 
-The docstring under a setting is its documentation. Presets are read in ``bench/presets.py`` with ``read_toml``.
+The docstring under a setting is its documentation. How TOML becomes values, and wrong keys become sentences, is in
+``toml_tables.py``; presets are read in ``bench/presets.py``.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import tomllib
-import typing
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 import platformdirs
 
 from serving_ctl.errors import ConfigError
+from serving_ctl.toml_tables import convert_table as convert_table  # noqa: PLC0414 - also a name of this module
+from serving_ctl.toml_tables import nearest as nearest  # noqa: PLC0414 - also a name of this module
+from serving_ctl.toml_tables import read_toml as read_toml  # noqa: PLC0414 - also a name of this module
 
 APP = "tfserve-tui"
-T = TypeVar("T")
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
@@ -71,11 +72,24 @@ def base_urls(url: str | tuple[str, ...]) -> tuple[str, ...]:
 def url_problem(table: str, urls: tuple[str, ...]) -> str | None:
     """Why the addresses of ``table`` cannot be used; None when they can."""
     for url in urls:
-        if not url.startswith(("http://", "https://")):
-            return f'{table} url = "{url}" must begin with http:// or https://.'
+        if re.match(r"[^/]*//[^/]*@", url):  # nor is it repeated here
+            return (
+                f"{table} url: a password would be shown and kept with runs; put it in headers = {{ … }}, as env:NAME."
+            )
+        if not _is_base_url(url):
+            return f'{table} url = "{url}" is not a base URL such as http://HOST:PORT or https://HOST/prefix.'
     if len({url.partition(":")[0] for url in urls}) > 1:
         return f"{table} url: addresses that share a load are all http:// or all https://."
     return None
+
+
+def _is_base_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return fits and not re.search(r"[?#\s]", url)
 
 
 class TfServingSettings(TomlTable, frozen=True):
@@ -345,72 +359,6 @@ def targets_problem(settings: Settings, targets: tuple[str, ...], source: str = 
     if len(targets) == 1:
         return f"{source}: {targets[0]!r} alone has nothing to be compared with; name two servers or more."
     return None
-
-
-def read_toml(path: Path, kind: type[T]) -> T:
-    """The TOML file ``path`` as a ``kind``; raises ConfigError naming file, key and the nearest known key."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; leave --config out to use the shipped settings.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
-    return convert_table(table, kind, path)
-
-
-def convert_table(table: Any, kind: type[T], source: str | Path) -> T:
-    """``table`` as a ``kind``; raises ConfigError naming ``source``, the key and the nearest known key."""
-    try:
-        return msgspec.convert(table, kind)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {_explain(str(error), kind)}") from None
-
-
-def _explain(text: str, kind: Any) -> str:
-    """msgspec's message with the key in TOML's terms and, for an unknown key, the nearest known one."""
-    message, _, where = text.partition(" - at `$")
-    path = [part for part in re.split(r"[.\[\]]+", where.rstrip("`")) if part]
-    unknown = re.match(r"Object contains unknown field `(.+)`", message)
-    if not unknown:
-        value = re.match(r"Invalid enum value '(.*)'", message)
-        hint = f"; {nearest(value.group(1), _choices(kind, path))}" if value else ""
-        return f"{'.'.join(path) or 'file'}: {message[:1].lower()}{message[1:]}{hint}"
-    key = unknown.group(1)
-    known = _keys_at(kind, path)
-    table = f"[{'.'.join(path)}] " if path else ""
-    return f"{table}unknown key {key!r}; {nearest(key, known)}"
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """A hint after an unknown word: the nearest known one, else all of them."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}."
-
-
-def _keys_at(kind: Any, path: list[str]) -> list[str]:
-    """The keys of the table at ``path`` below ``kind``, in TOML's spelling."""
-    for part in path:
-        kind = _value_type(kind, part)
-    return [field.encode_name for field in msgspec.structs.fields(kind)] if _is_struct(kind) else []
-
-
-def _choices(kind: Any, path: list[str]) -> list[str]:
-    """The words allowed for the value at ``path``; none when it is not a choice of words."""
-    for part in path:
-        kind = _value_type(kind, part)
-    return list(typing.get_args(kind)) if typing.get_origin(kind) is Literal else []
-
-
-def _value_type(kind: Any, key: str) -> Any:
-    if _is_struct(kind):
-        return next((field.type for field in msgspec.structs.fields(kind) if field.encode_name == key), None)
-    return next((argument for argument in reversed(typing.get_args(kind)) if argument is not ...), None)
-
-
-def _is_struct(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _made(folder: Path) -> Path:

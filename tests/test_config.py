@@ -124,9 +124,16 @@ def test_a_request_timeout_above_gunicorn_s_is_refused(settings_file):
     assert "timeout-s" in refusal(settings_file("[bench]\ntimeout-s = 900.0\n[flask]\ntimeout-s = 600\n"))
 
 
-@pytest.mark.parametrize("url", ["10.0.0.5:8501", "ftp://10.0.0.5"])
+@pytest.mark.parametrize(
+    "url", ["10.0.0.5:8501", "ftp://a", "http://", "http://a:99999", "http://[::1", "http://a?k=v"]
+)
 def test_an_external_url_that_cannot_be_loaded_is_refused(settings_file, url):
-    assert "url" in refusal(settings_file(f'[tf-serving]\nruntime = "external"\nurl = "{url}"\n'))
+    assert "not a base URL" in refusal(settings_file(f'[tf-serving]\nruntime = "external"\nurl = "{url}"\n'))
+
+
+def test_a_password_in_a_url_is_refused_and_not_repeated(settings_file):
+    text = refusal(settings_file('[tf-serving]\nruntime = "external"\nurl = "http://me:hush@10.0.0.5"\n'))
+    assert ("headers" in text, "hush" in text) == (True, False)
 
 
 EU = '[[endpoints]]\nname = "eu"\nurl = "http://eu:8501"\n'

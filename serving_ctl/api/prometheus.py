@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -19,15 +17,6 @@ class Scrape(msgspec.Struct, frozen=True, kw_only=True):
     runs: int = 0
     graph_us: float = 0.0
     graph_runs: int = 0
-
-
-def add_up(scrapes: Iterable[Scrape]) -> Scrape:
-    """The counters of a server behind several addresses: the sums over all of them."""
-    totals: dict[str, float] = {}
-    for scrape in scrapes:
-        for field, value in msgspec.structs.asdict(scrape).items():
-            totals[field] = totals.get(field, 0) + value
-    return msgspec.convert(totals, Scrape)
 
 
 _SOURCES = {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import msgspec
 
-from serving_ctl.api.prometheus import Scrape, add_up, parse_scrape
+from serving_ctl.api.prometheus import Scrape, parse_scrape
 from serving_ctl.api.rest import ModelClient, model_clients, predict_url
 from serving_ctl.bench.steering import Steering
 from serving_ctl.bench.usage import Used
@@ -28,16 +29,31 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         bases = self.places() if self.places else (self.client.base_url,)
         return tuple(predict_url(base, self.client.model) for base in bases)
 
+    @asynccontextmanager
+    async def clients(self) -> AsyncIterator[tuple[ModelClient, ...]]:
+        """A control client for each address of now."""
+        if self.places is None:
+            yield (self.client,)
+            return
+        async with model_clients(self.places(), self.client.model, headers=self.client.headers) as clients:
+            yield clients
+
 
 class Follower:
     """Keeps a load at the addresses that its server has now: a Swarm service's tasks get others when they are replaced.
 
-    Looked at when usage is sampled, at most once a second (R11).
+    Looked at when usage is sampled, at most once a second (R11). ``known`` are the URLs that the load begins with.
     """
 
-    def __init__(self, endpoint: Endpoint, steering: Steering, read: Callable[[], Awaitable[Used | None]]) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        steering: Steering,
+        read: Callable[[], Awaitable[Used | None]],
+        known: Sequence[str],
+    ) -> None:
         self._endpoint, self._steering, self._read = endpoint, steering, read
-        self._known = endpoint.predict_urls()
+        self._known = tuple(known)
         self.moved = False
 
     async def used(self) -> Used | None:
@@ -50,14 +66,11 @@ class Follower:
         return used
 
 
-async def scrape(endpoint: Endpoint) -> Scrape | None:
-    """The server's counters now, over all its addresses; None for a server that has none."""
-    if endpoint.places is None:
-        texts = [await endpoint.client.metrics()]
-    else:
-        async with model_clients(endpoint.places(), endpoint.client.model, headers=endpoint.client.headers) as clients:
-            texts = await asyncio.gather(*(client.metrics() for client in clients))
+async def scrape(endpoint: Endpoint) -> tuple[Scrape, ...] | None:
+    """The counters of each of the server's addresses now; None for a server that has none."""
+    async with endpoint.clients() as clients:
+        texts = await asyncio.gather(*(client.metrics() for client in clients))
     try:
-        return add_up([parse_scrape(text, endpoint.client.model) for text in texts if text]) if all(texts) else None
+        return tuple(parse_scrape(text, endpoint.client.model) for text in texts if text) if all(texts) else None
     except ServerAnswerError:
         return None

@@ -106,8 +106,12 @@ class Job:
     ) -> Parity:
         batch = fixed_batch(signature)
         bodies = build_bodies(signature, values, batch=batch, count=PARITY_BODIES, seed=plan.seed, form=plan.form)
-        clients = {server: endpoint.client for server, endpoint in endpoints.items()}
-        return await check_parity(clients, bodies, plan.timeout_s)
+        async with AsyncExitStack() as stack:
+            clients: dict[str, ModelClient] = {}
+            for server, endpoint in endpoints.items():
+                each = await stack.enter_async_context(endpoint.clients())
+                clients |= {server if len(each) == 1 else f"{server} at {one.base_url}": one for one in each}
+            return await check_parity(clients, bodies, plan.timeout_s)
 
     def _refuse(self, started: RunStarted, parity: Parity) -> ParityError:
         """The error of a run that stops before its first cell, which its recording says too."""

@@ -27,7 +27,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """Both replies; ``difference`` as in R22 (None unless both answered alike), ``differs`` says where they part."""
+    """All replies; ``difference`` as in R22, the largest against the first (None unless all that answered did so
+    alike, and two did); ``differs`` says where which two part."""
 
     replies: tuple[Reply, ...]
     difference: float | None = None
@@ -37,13 +38,17 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 async def try_body(clients: Mapping[str, ModelClient], body: bytes, timeout_s: float) -> Trial:
     """Send ``body`` to every server, one after the other so that neither slows the other, and compare."""
     replies = [await _ask(server, client, body, timeout_s) for server, client in clients.items()]
-    answers = [reply.answer for reply in replies if reply.answer is not None]
-    if len(answers) < 2:
+    answered = [reply for reply in replies if reply.answer is not None]
+    if len(answered) < 2:
         return Trial(replies=tuple(replies))
-    try:
-        return Trial(replies=tuple(replies), difference=compare_values(answers[0], answers[1], "answer"))
-    except DifferenceError as difference:
-        return Trial(replies=tuple(replies), differs=str(difference))
+    first, *others = answered
+    largest = 0.0
+    for other in others:
+        try:
+            largest = max(largest, compare_values(first.answer, other.answer, "answer"))
+        except DifferenceError as difference:
+            return Trial(replies=tuple(replies), differs=f"{first.server} and {other.server}: {difference}")
+    return Trial(replies=tuple(replies), difference=largest)
 
 
 async def _ask(server: str, client: ModelClient, body: bytes, timeout_s: float) -> Reply:

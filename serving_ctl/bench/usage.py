@@ -26,8 +26,7 @@ class UsageMeter:
         await self.cancel()
         self._most_mb = 0.0
         self._first = await self._sample()
-        if self._first is not None:
-            self._sampling = asyncio.create_task(self._keep_sampling())
+        self._sampling = asyncio.create_task(self._keep_sampling())
 
     async def stop(self) -> Used | None:
         """(CPU seconds since ``start``, most memory in MB); None when not known. After the last answer."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from serving_ctl.api.prometheus import Scrape
 from serving_ctl.events import Part
 from serving_ctl.load.work import Counts, LoadResult, Timing
-from serving_ctl.stats.split import Mean, Total, difference, is_resolved, mean_between
+from serving_ctl.stats.split import Mean, Total, difference, is_resolved, mean_between, together
 
 
 def timing_parts(result: LoadResult) -> tuple[Part, ...]:
@@ -24,11 +26,12 @@ def timing_parts(result: LoadResult) -> tuple[Part, ...]:
     )
 
 
-def scrape_parts(result: LoadResult, before: Scrape, after: Scrape) -> tuple[Part, ...]:
-    """Parts from two scrapes (R20): connect, network, json, queue, graph; empty when the server counted nothing."""
-    request = mean_between(_total(before.request_us, before.requests), _total(after.request_us, after.requests))
-    run = mean_between(_total(before.run_us, before.runs), _total(after.run_us, after.runs))
-    graph = mean_between(_total(before.graph_us, before.graph_runs), _total(after.graph_us, after.graph_runs))
+def scrape_parts(result: LoadResult, before: Sequence[Scrape], after: Sequence[Scrape]) -> tuple[Part, ...]:
+    """Parts from two scrapes of each address (R20): connect, network, json, queue, graph; empty when the server counted
+    nothing."""
+    request = mean_between(_requests(before), _requests(after))
+    run = mean_between(_runs(before), _runs(after))
+    graph = mean_between(_graph_runs(before), _graph_runs(after))
     if request is None or run is None or graph is None:
         return ()
     service = Mean(ms=_mean_ms(result.service, result.requests), plus_minus_ms=0.0)
@@ -46,8 +49,16 @@ def scrape_parts(result: LoadResult, before: Scrape, after: Scrape) -> tuple[Par
     )
 
 
-def _total(sum_us: float, count: int) -> Total:
-    return Total(sum_us=sum_us, count=count)
+def _requests(scrapes: Sequence[Scrape]) -> Total:
+    return together(Total(sum_us=scrape.request_us, count=scrape.requests) for scrape in scrapes)
+
+
+def _runs(scrapes: Sequence[Scrape]) -> Total:
+    return together(Total(sum_us=scrape.run_us, count=scrape.runs) for scrape in scrapes)
+
+
+def _graph_runs(scrapes: Sequence[Scrape]) -> Total:
+    return together(Total(sum_us=scrape.graph_us, count=scrape.graph_runs) for scrape in scrapes)
 
 
 def _mean(timing: Timing | None) -> float | None:

@@ -66,6 +66,7 @@ EXIT_CODES = (
     "Exit codes: 0 done; 2 arguments or settings that cannot be used; 3 a server would not start; 4 a run that is "
     "incomplete, or predictions that differ; 5 a regression in `compare`; 130 and 143 interrupted; 1 a fault of ours."
 )
+CONFIG_PATH = click.Path(path_type=Path)
 
 
 @click.group(
@@ -74,7 +75,7 @@ EXIT_CODES = (
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.option("--config", type=click.Path(path_type=Path), help="Settings file [default: configs/tfserve.toml].")
+@click.option("--config", type=CONFIG_PATH, help="Settings file [default: configs/tfserve.toml].")
 @click.option("--theme", help="Theme of the terminal UI.")
 @click.option("--replay", type=click.Path(path_type=Path), help="Play a recording in the terminal UI.")
 @click.option(
@@ -100,6 +101,13 @@ def cli(
     return face.open_tui(TuiOptions(config=config, theme=theme, replay=replay, speed=speed))
 
 
+def _take_config(context: click.Context, option: click.Parameter, value: Path | None) -> None:
+    """``--config`` behind a command is the one before it."""
+    del option
+    if value is not None:
+        context.obj = context.find_root().params["config"] = value
+
+
 for _command in (
     servers.up,
     servers.down,
@@ -122,6 +130,9 @@ for _command in (
     history.forget,
     web.web,
 ):
+    _command.params.append(
+        click.Option(["--config"], type=CONFIG_PATH, expose_value=False, callback=_take_config, help="Settings file.")
+    )
     cli.add_command(_command)
 
 

@@ -24,7 +24,7 @@ from serving_ctl.errors import LoadError
 from serving_ctl.load.calibrate import calibrate
 from serving_ctl.load.pool import Control, run_load
 from serving_ctl.load.wire import parse_url, resolve
-from serving_ctl.load.work import Action, Command, LoadSpec, Tick
+from serving_ctl.load.work import Command, LoadSpec, Tick
 
 LEASE_S = 4.0
 ALIVE_S = 0.5
@@ -122,7 +122,7 @@ class Agent:
         return time.monotonic_ns() < at
 
     async def tell(self, key: str, command: bytes) -> None:
-        """Pause, resume, skip, or another number of clients."""
+        """Pause, resume, skip, another number of clients, or other addresses."""
         if share := self._shares.get(key):
             share.obey(msgspec.json.decode(command, type=Command))
 
@@ -196,15 +196,7 @@ class _Share:
 
     def obey(self, command: Command) -> None:
         """Carry out a command, in the warm-up too."""
-        match command.action:
-            case Action.PAUSE:
-                self._control.pause()
-            case Action.RESUME:
-                self._control.resume()
-            case Action.SKIP:
-                self._control.skip()
-            case Action.CLIENTS:
-                self._control.change_clients(command.change)
+        self._control.tell(command)
 
     def say_alive(self) -> None:
         """Say that this share is still worked on."""

@@ -47,18 +47,24 @@ async def _place(address: Address) -> AsyncIterator[Any]:
         return
     cluster = _started_by_us(address)
     try:
+        await _wait_for(cluster)
+        yield cluster
+    finally:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOPPED_WITHIN_S):
+                await cluster.close()
+
+
+async def _wait_for(cluster: Any) -> None:
+    """Return when ``cluster`` has started. Raises ClusterError."""
+    try:
         async with asyncio.timeout(STARTED_WITHIN_S):
             await cluster
-        yield cluster
     except TimeoutError:
         raise ClusterError(f"The Dask cluster did not start within {STARTED_WITHIN_S:g} s.") from None
     except (OSError, RuntimeError) as error:
         reason = str(error).removeprefix("Cluster failed to start: ")
         raise ClusterError(f"The Dask cluster could not be started: {reason}") from error
-    finally:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOPPED_WITHIN_S):
-                await cluster.close()
 
 
 def _started_by_us(address: LocalProcesses | SshHosts) -> Any:

@@ -32,7 +32,6 @@ class Crew:
         self.losses: list[str] = []
         self._mustered: tuple[str, ...] = ()
         self._listeners: dict[str, Callable[[str, bytes], None]] = {}
-        self._digests: dict[str, str] = {}
         self._kept: set[tuple[str, str]] = set()
 
     async def muster(self, at_least: int) -> None:
@@ -90,8 +89,7 @@ class Crew:
 
     async def ship(self, path: str, workers: Sequence[str]) -> str:
         """Let ``workers`` have the file of request bodies, once; returns its name there. Raises LoadError."""
-        data = await asyncio.to_thread(_read, path)
-        digest = self._digests.setdefault(path, hashlib.sha256(data).hexdigest())
+        data, digest = await asyncio.to_thread(_read, path)
         missing = [worker for worker in workers if (worker, digest) not in self._kept]
         limit = ANSWERED_WITHIN_S + len(data) * max(len(missing), 1) / SHIPPED_BYTES_S
         answers = await each(
@@ -144,8 +142,10 @@ class Crew:
             listener(kind, text)
 
 
-def _read(path: str) -> bytes:
+def _read(path: str) -> tuple[bytes, str]:
+    """What the file holds, and its SHA-256."""
     try:
-        return Path(path).read_bytes()
+        data = Path(path).read_bytes()
     except OSError as error:
         raise LoadError(f"body file {path}: {error.strerror or error}; give a readable file") from error
+    return data, hashlib.sha256(data).hexdigest()

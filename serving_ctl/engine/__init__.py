@@ -139,7 +139,8 @@ class Engine:
         changed = await self._servers.restart(
             server, runtime=runtime, pull=pull, timeout_s=timeout_s, probe=self._probe
         )
-        self._started_here.add(server)
+        if changed.ours:
+            self._started_here.add(server)
         return changed
 
     async def metadata(self, server: str) -> dict[str, Any]:
@@ -221,7 +222,8 @@ class Engine:
             await stack.enter_async_context(self._under(wanted, plan.targets))
             load = await stack.enter_async_context(self._load(options.cluster))
             await self._start_missing(plan.targets, options)
-            await load.check([url for server in plan.targets for url in self.current(server).addresses])
+            now = [self.current(server) for server in plan.targets]
+            await load.check([url for state in now for url in state.addresses or (state.url,)])
             keeper = Keeper(store_path, Path(tempfile.gettempdir()) / f"tfserve-tui-{run_id}.jsonl", self._tell_history)
             stack.callback(keeper.close)
             stack.enter_context(self._sink(keeper))

@@ -101,32 +101,39 @@ class Balance:
 class BalancedClient(Client):
     """A client with an address of its own. Its failures name it; one that takes no connection is counted and left."""
 
-    __slots__ = ("_at", "_balance")
+    __slots__ = ("_at", "_balance", "_plain")
     to: Address
 
     def __init__(self, core: Core, balance: Balance) -> None:
         super().__init__(core, balance.next())
         self._balance = balance
-        self._at: Destination = self.to
+        self._at = self.to
+        """Where the request in flight went; ``to`` may be another one by then."""
+        self._plain = b""
 
     def send(self, request: bytes) -> None:
         """Send ``request`` as this client's address wants it."""
         if self._at is not self.to:
             self.drop()
-        self.to.sent += 1
+        self._plain = request
+        if self._connection is not None:
+            self._at.sent += 1
         super().send(self.to.words[request])
 
     def connect(self) -> None:
-        """Open a connection to the address of now."""
+        """Open a connection to the address of now, which may have changed while this client waited for its turn."""
         self._at = self.to
+        self._request = self._at.words[self._plain]
         super().connect()
+        if self.since_ns:
+            self._at.sent += 1
 
     def failed(self, kind: Fault, example: str, since_ns: int) -> None:
         """Count it, rest, and go on: elsewhere when the address takes no connection."""
         super().failed(kind, example, since_ns)
-        if kind in _TOOK_NO_CONNECTION:
+        if kind in _TOOK_NO_CONNECTION and self._at is self.to:
             self.to = self._balance.after(self.to)
 
     def count_error(self, kind: Fault, example: str, spent_ns: int) -> None:
         """An error's example begins with the address."""
-        super().count_error(kind, f"{self.to.name}: {example}", spent_ns)
+        super().count_error(kind, f"{self._at.name}: {example}", spent_ns)

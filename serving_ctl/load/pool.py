@@ -46,23 +46,23 @@ class Control:
 
     def pause(self) -> None:
         """Send nothing until ``resume``; the window's clock stands still."""
-        self._tell(Command(action=Action.PAUSE))
+        self.tell(Command(action=Action.PAUSE))
 
     def resume(self) -> None:
         """Go on after ``pause``."""
-        self._tell(Command(action=Action.RESUME))
+        self.tell(Command(action=Action.RESUME))
 
     def skip(self) -> None:
         """End the run now with what was measured so far; its result says SKIPPED."""
-        self._tell(Command(action=Action.SKIP))
+        self.tell(Command(action=Action.SKIP))
 
     def change_clients(self, change: int) -> None:
         """Add ``change`` clients, or take some away when negative (at least one stays in each process)."""
-        self._tell(Command(action=Action.CLIENTS, change=change))
+        self.tell(Command(action=Action.CLIENTS, change=change))
 
     def redirect(self, urls: Sequence[str]) -> None:
         """The addresses have changed; a load of one address follows when it is ``movable``."""
-        self._tell(Command(action=Action.REDIRECT, urls=tuple(urls)))
+        self.tell(Command(action=Action.REDIRECT, urls=tuple(urls)))
 
     def attach(self, workers: Sequence[Told]) -> None:
         """From now on steer ``workers``, which share the run; what was said before is told to them now."""
@@ -70,7 +70,8 @@ class Control:
         for command in self._said:
             self._pass_on(command)
 
-    def _tell(self, command: Command) -> None:
+    def tell(self, command: Command, /) -> None:
+        """Pass a command on, now and to whatever is attached later."""
         self._said.append(command)
         self._pass_on(command)
 

@@ -48,10 +48,13 @@ async def _serve() -> None:
         await go.wait()
 
     session = Session(spec, _send_tick, ready)
+    running = asyncio.create_task(session.run())
     commands = asyncio.create_task(_obey(lines, session, go))
-    result = await session.run()
+    await asyncio.wait((running, commands), return_when=asyncio.FIRST_COMPLETED)
+    if commands.done():
+        commands.result()  # raises: an address to go on with that cannot be used
     commands.cancel()
-    _send(result)
+    _send(running.result())
 
 
 async def _stdin() -> asyncio.StreamReader:

@@ -27,7 +27,9 @@ PARTS = {
 def detail_tables(record: RunRecord) -> tuple[Table, ...]:
     """For each ladder the percentiles, the time split and the resources (of a search its steps), as far as measured."""
     tables = [
-        make(record, ladder) for ladder in record.started.ladders for make in (*_own_tables(ladder), origin_table)
+        make(record, ladder)
+        for ladder in record.started.ladders
+        for make in (*_own_tables(ladder), origin_table, address_table)
     ]
     return tuple(table for table in tables if any(_filled(row) for row in table.rows))
 
@@ -143,6 +145,30 @@ def origin_table(record: RunRecord, ladder: Ladder) -> Table:
         rows=_rows(record, ladder, _origins),
         notes=("Over the rounds: the fewest workers and hosts, the most of all else. Times depend on no wall clock.",),
     )
+
+
+def address_table(record: RunRecord, ladder: Ladder) -> Table:
+    """How many requests each address of a server that has several was sent."""
+    return Table(
+        title=f"{ladder.name}: requests by address",
+        columns=(*_head(ladder), Column(label="address", numeric=False), Column(label="requests")),
+        rows=tuple(
+            Row(cells=(formatting.count(size), target.name, address, formatting.count(requests)))
+            for size in ladder.sizes
+            for target in record.targets
+            for address, requests in sent_to(record.finished(ladder.name, size, target.server)).items()
+        ),
+        notes=("Sent in the windows of all rounds, answered or not.",),
+    )
+
+
+def sent_to(cells: Iterable[CellFinished]) -> dict[str, int]:
+    """The requests of several rounds by address; empty for a server that has one."""
+    found: dict[str, int] = {}
+    for cell in cells:
+        for address, requests in cell.addresses.items():
+            found[address] = found.get(address, 0) + requests
+    return found
 
 
 def mean_parts(cells: Iterable[CellFinished]) -> dict[str, float | None]:

@@ -319,6 +319,8 @@ def _lack(cells: tuple[CellFinished, ...]) -> str:
         return f"skipped: {skipped}"
     if all("OVER-LIMIT" in cell.flags for cell in cells):
         return "is above the limit at any load"
+    if all(cell.steps for cell in cells):
+        return "held at no load that could be judged"
     if not any(cell.requests for cell in cells):
         failure = next((failure.kind for cell in cells for failure in cell.failures), "no answer")
         return f"failed: {failure}"

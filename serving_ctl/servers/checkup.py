@@ -56,7 +56,7 @@ async def examine(
         _native(settings),
         _local(),
         _processor(),
-        _checked("model", lambda: f"{model_folder(TF_SERVING, settings)} holds a SavedModel"),
+        _model(settings),
         *(_checked(f"config {name}", partial(_config_text, name)) for name in KINDS),
         *(_port(settings, current(server)) for server in (TF_SERVING, FLASK)),
         _open_files(clients),
@@ -153,6 +153,12 @@ def _checked(key: str, look: Callable[[], str]) -> Finding:
 
 def _config_text(name: str) -> str:
     return f"{config_file(name)} is a valid {read(name).DESCRIPTOR.name}"
+
+
+def _model(settings: Settings) -> Finding:
+    if all(settings.server(target).runtime == "external" for target in settings.targets):
+        return Finding(key="model", mark="ok", text="none is needed here: somebody else runs all that is measured")
+    return _checked("model", lambda: f"{model_folder(TF_SERVING, settings)} holds a SavedModel")
 
 
 def _port(settings: Settings, current: ServerChanged) -> Finding:

@@ -5,7 +5,8 @@ The effective files are written at each start, with the served name and that run
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -72,6 +73,18 @@ def write_effective(folder: Path, name: str, base_path: str, copies: Mapping[str
         path = folder / file
         path.write_bytes(content)
         path.chmod(0o644)
+
+
+@contextmanager
+def kept_unless_done(folder: Path) -> Iterator[None]:
+    """When what is done within fails, the effective files are as before: what runs reads them when it starts again."""
+    before = {path: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+    try:
+        yield
+    except BaseException:
+        for path, content in before.items():
+            path.write_bytes(content)
+        raise
 
 
 def _content(source: Path) -> bytes:

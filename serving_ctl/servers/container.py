@@ -142,7 +142,7 @@ class ServerContainer:
             memory_mb=now.memory / 1e6,
             processes=self._processes,
             # a published port is docker-proxy's socket: what waits there is not the server's queue
-            waiting=None if self._published or self.record.tunnel else waiting(int(self.record.asked["port"])),
+            waiting=None if self._published or self.record.engine else waiting(int(self.record.asked["port"])),
             received_mb_s=_rate(last.received, now.received, seconds),
             sent_mb_s=_rate(last.sent, now.sent, seconds),
         )

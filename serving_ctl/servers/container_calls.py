@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -132,7 +133,19 @@ def inspect_state(client: DockerClient, name: str) -> dict[str, Any] | None:
 def logs(client: DockerClient, name: str, lines: int) -> str:
     """The last ``lines`` lines of its log; empty when there is no such container."""
     container = find(client, name)
-    return container.logs(tail=lines).decode(errors="replace") if container else ""
+    return _said(container, lines).decode(errors="replace") if container else ""
+
+
+def _said(container: Container, lines: int) -> bytes:
+    """The last lines of its log; nothing when the engine's logging driver keeps none that can be read."""
+    import docker.errors
+
+    try:
+        return container.logs(tail=lines)
+    except docker.errors.APIError as error:
+        if error.status_code == HTTPStatus.NOT_IMPLEMENTED:
+            return b""
+        raise
 
 
 def remove(client: DockerClient, name: str, grace_s: int, log: Path | None) -> None:
@@ -146,7 +159,7 @@ def remove(client: DockerClient, name: str, grace_s: int, log: Path | None) -> N
         if container.status == "running":
             container.stop(timeout=grace_s)
         if log:
-            log.write_bytes(container.logs(tail=LOG_LINES_KEPT))
+            log.write_bytes(_said(container, LOG_LINES_KEPT))
         container.remove(force=True)
     except docker.errors.NotFound:
         return

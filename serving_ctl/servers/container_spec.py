@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 import os
+import platform
 import shlex
 from dataclasses import dataclass
 from pathlib import Path

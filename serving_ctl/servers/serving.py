@@ -11,6 +11,7 @@ import msgspec
 from serving_ctl.errors import ServerAnswerError, ServerStartError, TfServeError
 from serving_ctl.events import ServerChanged, ServerState
 from serving_ctl.servers.choose import ready_for_swarm, runtime_wanted
+from serving_ctl.servers.configs import kept_unless_done
 from serving_ctl.servers.container import ServerContainer
 from serving_ctl.servers.containers import stranger_record
 from serving_ctl.servers.readiness import Probe
@@ -48,9 +49,10 @@ class ServingSupervisor(Supervisor):
         limit_s = timeout_s if timeout_s is not None else self._start_timeout_s("swarm")
 
         async def update(service: SwarmService) -> None:
-            spec = await ready_for_swarm(self._settings, self.files, self._engine, pull, self._say_meanwhile)
-            async with asyncio.timeout(limit_s):
-                await service.update(spec, self._say_meanwhile)
+            with kept_unless_done(self.files.config):
+                spec = await ready_for_swarm(self._settings, self.files, self._engine, pull, self._say_meanwhile)
+                async with asyncio.timeout(limit_s):
+                    await service.update(spec, self._say_meanwhile)
 
         return await self._change_service(update, limit_s, probe)
 
@@ -83,6 +85,9 @@ class ServingSupervisor(Supervisor):
                 raise ServerStartError(f"{self.server}: its tasks did not all run within {limit_s:g} s.") from None
             except TfServeError as error:
                 self._move(self.current.state, detail=str(error), record=running.record)
+                raise
+            except asyncio.CancelledError:
+                self._move(self.current.state, detail=running.record.detail, record=running.record)
                 raise
             running.record = msgspec.structs.replace(
                 running.record, detail=proof.detail, version=await running.version()

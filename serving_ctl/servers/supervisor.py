@@ -319,13 +319,13 @@ class Supervisor:
         assert running is not None
         try:
             ending = await running.ended()
+            trouble = "" if ending else await running.trouble() or self._doubt
         except EngineError as error:
             self._move(ServerState.DEGRADED, detail=str(error))
             return
         if ending is not None:
             await self._bury(running, ending)
             return
-        trouble = await running.trouble() or self._doubt
         if trouble:
             self._move(ServerState.DEGRADED, detail=trouble, record=running.record)
         elif self.current.state is ServerState.DEGRADED:

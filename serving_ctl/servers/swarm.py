@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -101,15 +101,17 @@ class SwarmService:
             ]
         )
 
-    async def until_all_run(self, say: Say) -> None:
-        """Return when every task runs; ``say`` hears how far it is. Raises ServerStartError when one fails."""
-        began = time.time()
+    async def until_all_run(self, say: Say, known: Collection[str] = ()) -> None:
+        """Return when every task runs; ``say`` hears how far it is.
+
+        Raises ServerStartError when a task fails that is not ``known`` by its id.
+        """
         while True:
             look = await self._existing()
             if len(look.running) == look.replicas == len([task for task in look.tasks if task.wanted]):
                 return
             failure = look.newest_failure
-            if failure and failure.since >= began - POLL_S:
+            if failure and failure.id not in known:
                 raise ServerStartError(f"{TF_SERVING}: task {failure.slot} failed: {await self._reason(failure)}")
             waiting = f", {look.waiting}" if look.waiting else ""
             say(f"{len(look.running)} of {look.replicas} tasks run{waiting}")
@@ -117,12 +119,12 @@ class SwarmService:
 
     async def scale(self, replicas: int, say: Say) -> None:
         """So many tasks, all running, or as many as before. Raises ServerStartError."""
-        before = (await self._existing()).replicas
+        before = await self._existing()
         await self._call(lambda client: calls.scale(client, self.record.service, replicas))
         try:
-            await self.until_all_run(say)
+            await self.until_all_run(say, {task.id for task in before.tasks if task.failed})
         except BaseException:
-            await self._call(lambda client: calls.scale(client, self.record.service, before))
+            await self._call(lambda client: calls.scale(client, self.record.service, before.replicas))
             raise
 
     async def update(self, spec: ServiceSpec, say: Say) -> None:

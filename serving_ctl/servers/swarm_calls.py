@@ -127,7 +127,8 @@ def service_log(client: DockerClient, name: str, lines: int) -> list[tuple[str, 
         service.id, details=True, timestamps=True, stdout=True, stderr=True, tail=lines, is_tty=False
     )
     text = b"".join(pieces).decode(errors="replace")
-    return sorted(_log_line(line) for line in text.splitlines() if line)
+    # Not splitlines: a carriage return within a line begins no new one, with a time of its own.
+    return sorted(_log_line(line) for line in text.split("\n") if line)
 
 
 def _log_line(line: str) -> tuple[str, str, str]:
@@ -204,23 +205,25 @@ def _template(client: DockerClient, spec: ServiceSpec, force: int) -> dict[str, 
     )
     resources = Resources(mem_limit=int(parse_bytes(container.memory)) if container.memory else None)
     resources.setdefault("Limits", {})["Pids"] = container.pids_limit  # the SDK has no name for it
+    task = ContainerSpec(
+        _fixed_image(client, container.image),
+        args=list(container.command),
+        env=dict(container.environment),
+        labels=dict(container.labels),
+        mounts=[
+            *(Mount(target, source, type=kind, read_only=True) for source, (_, target) in mounted),
+            Mount("/tmp", None, type="tmpfs"),  # noqa: S108
+        ],
+        user=USER,
+        read_only=True,
+        init=True,
+        cap_drop=["ALL"],
+        healthcheck=health,
+        stop_grace_period=STOP_GRACE_S * NS,
+    )
+    task["Privileges"] = {"NoNewPrivileges": True}  # nor for this; engines before 25 pass over it
     return TaskTemplate(
-        ContainerSpec(
-            _fixed_image(client, container.image),
-            args=list(container.command),
-            env=dict(container.environment),
-            labels=dict(container.labels),
-            mounts=[
-                *(Mount(target, source, type=kind, read_only=True) for source, (_, target) in mounted),
-                Mount("/tmp", None, type="tmpfs"),  # noqa: S108
-            ],
-            user=USER,
-            read_only=True,
-            init=True,
-            cap_drop=["ALL"],
-            healthcheck=health,
-            stop_grace_period=STOP_GRACE_S * NS,
-        ),
+        task,
         resources=resources,
         restart_policy=RestartPolicy("any", delay=RESTART_DELAY_S * NS),
         # A volume is on the engine's own node: anywhere else Docker would make an empty one.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 PRINTED_DIGITS = 6
@@ -12,6 +14,13 @@ class Total(msgspec.Struct, frozen=True, kw_only=True):
 
     sum_us: float
     count: int
+    printed_us: tuple[float, ...] = ()
+    """Of several servers together: each one's sum, which was printed, and so rounded, by itself."""
+
+    @property
+    def resolution_us(self) -> float:
+        """``sum_resolution_us`` of every printed sum together."""
+        return sum(map(sum_resolution_us, self.printed_us or (self.sum_us,)))
 
 
 class Mean(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +30,13 @@ class Mean(msgspec.Struct, frozen=True, kw_only=True):
     plus_minus_ms: float
 
 
+def together(totals: Iterable[Total]) -> Total:
+    """The counter pairs of servers that share a load as one."""
+    parts = tuple(totals)
+    sums = tuple(part.sum_us for part in parts)
+    return Total(sum_us=sum(sums), count=sum(part.count for part in parts), printed_us=sums)
+
+
 def mean_between(before: Total, after: Total) -> Mean | None:
     """Mean of the observations between two scrapes; None when there was none."""
     observations = after.count - before.count
@@ -28,7 +44,7 @@ def mean_between(before: Total, after: Total) -> Mean | None:
         return None
     return Mean(
         ms=(after.sum_us - before.sum_us) / observations / 1000,
-        plus_minus_ms=sum_resolution_us(after.sum_us) / observations / 1000,
+        plus_minus_ms=after.resolution_us / observations / 1000,
     )
 
 

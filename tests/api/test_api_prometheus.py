@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving_ctl.api.prometheus import Scrape, add_up, parse_scrape
+from serving_ctl.api.prometheus import Scrape, parse_scrape
 from serving_ctl.errors import ServerAnswerError
 
 DATA = Path(__file__).parents[1] / "data"
@@ -43,12 +43,6 @@ def test_grpc_requests_are_not_rest_requests():
 def test_sums_of_six_digits_are_read():
     text = ':tensorflow:serving:request_latency_sum{model_name="m",API="predict",entrypoint="REST"} 1.23457e+08\n'
     assert parse_scrape(text, "m").request_us == 123_457_000
-
-
-def test_addresses_of_one_server_are_summed():
-    one = parse_scrape(AFTER, "text_cnn")
-    both = add_up([one, one])
-    assert (both.requests, both.request_us, both.graph_runs) == (206, 324_450, 210)
 
 
 def test_no_text_is_a_server_that_counted_nothing():

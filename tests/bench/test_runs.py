@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 from predicting import PredictingServer
 
+from serving_ctl import cluster
 from serving_ctl.bench import search
 from serving_ctl.config import (
     BenchSettings,
@@ -20,7 +22,7 @@ from serving_ctl.config import (
     TfServingSettings,
 )
 from serving_ctl.engine import Engine, RunOptions
-from serving_ctl.errors import ConfigError, ParityError, TfServeError
+from serving_ctl.errors import ClusterError, ConfigError, ParityError, TfServeError
 from serving_ctl.events import (
     CellFinished,
     CellStarted,
@@ -251,6 +253,21 @@ def test_a_changed_number_of_clients_marks_the_cell(run):
 
 
 @pytest.mark.usefixtures("known_floor")
+def test_a_cluster_is_asked_whether_it_reaches_every_server(run, servers, monkeypatch):
+    asked = []
+
+    class Far(local.LocalLoad):
+        async def check(self, urls):
+            asked.extend(urls)
+            raise ClusterError("out of reach")
+
+    monkeypatch.setattr(cluster, "open_cluster", lambda text: contextlib.nullcontext(Far()))
+    run.measure("one", cluster="tcp://127.0.0.1:1")
+    assert str(run.failure) == "out of reach"
+    assert asked == [server.url for server in servers]
+
+
+@pytest.mark.usefixtures("known_floor")
 def test_a_changed_number_of_clients_marks_a_search_too(run, monkeypatch):
     for name, value in {"STEP_REQUESTS": 300, "LEAST_STEP_S": 0.0, "MOST": {True: 1.0, False: 1.0}}.items():
         monkeypatch.setattr(search, name, value)
@@ -344,6 +361,16 @@ def test_a_server_of_somebody_else_is_asked_how_it_is(three, monkeypatch):
         "tf-serving": "stopped", "flask": "ready", "eu": "ready", "us": "failed",
     }  # fmt: skip
     assert third.url in states["us"].detail
+
+
+def test_addresses_of_one_server_that_predict_differently_are_not_measured_as_one(run, servers):
+    first, second = servers
+    second.factor = 3.0
+    shared = TfServingSettings(runtime="external", url=(first.url, second.url))
+    flask = FlaskSettings(runtime="external", url=first.url)
+    refused = Run(msgspec.structs.replace(run.settings, tf_serving=shared, flask=flask)).measure("one")
+    assert isinstance(refused.failure, ParityError)
+    assert f"tf-serving at {first.url} and tf-serving at {second.url}: prediction" in str(refused.failure)
 
 
 @pytest.mark.usefixtures("known_floor")

@@ -52,6 +52,20 @@ def test_samples_in_between_find_the_peak(monkeypatch):
     assert asyncio.run(cell()) == (2.0, 900.0)
 
 
+def test_what_cannot_be_seen_yet_is_looked_for_again(monkeypatch):
+    monkeypatch.setattr(usage, "SAMPLE_S", 0.0)
+
+    async def cell():
+        meter, left = meter_of(None, None, (1.0, 100.0))
+        await meter.start()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(left) == 1
+        return await meter.stop()
+
+    assert asyncio.run(cell()) is None
+
+
 def test_a_second_start_forgets_the_first():
     async def cell():
         meter, _ = meter_of((0.0, 900.0), (5.0, 100.0), (6.0, 110.0))

@@ -81,11 +81,11 @@ def test_without_inference_there_are_no_parts(timing):
 
 def test_without_requests_there_are_no_parts():
     assert timing_parts(result(0, 1.0, timing=timings(1, infer=1.0))) == ()
-    assert scrape_parts(result(0, 1.0), BEFORE, BEFORE) == ()
+    assert scrape_parts(result(0, 1.0), [BEFORE], [BEFORE]) == ()
 
 
 def test_real_scrapes_around_103_predictions():
-    parts = named(scrape_parts(result(103, 2.0, 0.0), BEFORE, AFTER))
+    parts = named(scrape_parts(result(103, 2.0, 0.0), [BEFORE], [AFTER]))
     request, run, graph = 162_225 / 103 / 1000, 145_909 / 103 / 1000, (134_063 - 29_666) / 103 / 1000
     assert parts.pop("connect", 0.0) == 0.0
     assert parts == pytest.approx(
@@ -94,23 +94,34 @@ def test_real_scrapes_around_103_predictions():
 
 
 def test_scrape_s_parts_are_the_whole_mean_request():
-    parts = named(scrape_parts(result(103, 2.0, 0.4), BEFORE, AFTER))
+    parts = named(scrape_parts(result(103, 2.0, 0.4), [BEFORE], [AFTER]))
     assert sum(parts.values()) == pytest.approx(2.0 + 10 / 103 * 4.0, rel=1e-6)
 
 
 def test_a_part_below_the_resolution_of_the_sums_is_left_out():
     before = Scrape(request_us=4.00000e9, requests=1000, run_us=3.99999e9, runs=1000, graph_us=1e9, graph_runs=1000)
     after = Scrape(request_us=4.00020e9, requests=1100, run_us=4.00018e9, runs=1100, graph_us=1.0001e9, graph_runs=1100)
-    parts = {part.name: part for part in scrape_parts(result(100, 3.0), before, after)}
+    parts = {part.name: part for part in scrape_parts(result(100, 3.0), [before], [after])}
     assert "json" not in parts
     assert {"network", "queue", "graph"} <= set(parts)
     assert parts["graph"].plus_minus_ms == pytest.approx(10_000 / 100 / 1000)
     assert parts["network"].plus_minus_ms == pytest.approx(0.1)
 
 
+def test_each_address_rounds_its_own_sum():
+    """Sums of eight digits are each off by up to 100 µs: two of them by 200, over twice the requests."""
+    before = Scrape(request_us=6e7, requests=100, run_us=5e7, runs=100, graph_us=4e7, graph_runs=100)
+    after = Scrape(request_us=6.1e7, requests=200, run_us=5.09e7, runs=200, graph_us=4.08e7, graph_runs=200)
+    one, two = (
+        {part.name: part for part in scrape_parts(result(100 * n, 20.0), [before] * n, [after] * n)} for n in (1, 2)
+    )
+    assert two["graph"].plus_minus_ms == one["graph"].plus_minus_ms == pytest.approx(100 / 100 / 1000)
+    assert named(two.values()) == pytest.approx(named(one.values()))
+
+
 def test_a_server_without_counters_has_no_parts():
-    assert scrape_parts(result(10, 2.0), Scrape(), Scrape()) == ()
+    assert scrape_parts(result(10, 2.0), [Scrape()], [Scrape()]) == ()
 
 
 def test_a_server_that_was_restarted_between_the_scrapes_has_no_parts():
-    assert scrape_parts(result(10, 2.0), AFTER, BEFORE) == ()
+    assert scrape_parts(result(10, 2.0), [AFTER], [BEFORE]) == ()

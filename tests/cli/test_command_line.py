@@ -212,7 +212,8 @@ def test_settings_that_are_not_there(run, command):
 
 def test_settings_with_an_unknown_key(run, own_folders):
     (own_folders / "mine.toml").write_text("[flask]\nprot = 1\n")
-    refused(run("--config", "mine.toml", "status"), "mine.toml", "[flask]", "'prot'", "'port'")
+    for words in (("--config", "mine.toml", "status"), ("run", "smoke", "--config", "mine.toml")):
+        refused(run(*words), "mine.toml", "[flask]", "'prot'", "'port'")
 
 
 class TestDryRun:
@@ -369,7 +370,7 @@ class TestWeb:
             opened("http://there:1/")
 
         code, out, err = run(
-            "--config", "mine.toml", "--theme", "nord", "web", "--port", "0", "--host", host, serve_web=serve
+            "--theme", "nord", "web", "--config", "mine.toml", "--port", "0", "--host", host, serve_web=serve
         )
         assert (code, out) == (Exit.DONE, "http://there:1/\n")
         assert seen == [(TuiOptions(config=Path("mine.toml"), theme="nord"), host, 0)]

@@ -110,6 +110,7 @@ class CountingServer:
     def __init__(self, host: str = "127.0.0.1") -> None:
         self.count = self.connections = 0
         self.peers: collections.Counter[str] = collections.Counter()
+        self.paths: collections.Counter[bytes] = collections.Counter()
         self.bodies: set[bytes] = set()
         self._transports: set[asyncio.Transport] = set()
         outer = self
@@ -125,6 +126,7 @@ class CountingServer:
                 outer._transports.discard(self.transport)
 
             def data_received(self, data: bytes) -> None:
+                outer.paths.update(re.findall(rb"\A[A-Z]+ (\S+) HTTP", data))
                 outer.bodies.add(data.partition(b"\r\n\r\n")[2])
                 super().data_received(data)
 

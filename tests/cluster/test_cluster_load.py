@@ -84,7 +84,8 @@ def test_a_load_is_shared_exactly_and_its_start_agreed(dask: Cluster, server: Co
 
 
 def test_a_load_is_steered_and_cancelled_on_every_worker(dask: Cluster, server: CountingServer) -> None:
-    spec = LoadSpec(url=server.url, clients=4, stop=ENDLESS, warmup=Warmup(requests=1, seconds=0.0))
+    spec = LoadSpec(url=server.url, movable=True, clients=4, stop=ENDLESS, warmup=Warmup(requests=1, seconds=0.0))
+    moved = server.url.replace("predict", "moved")
     ticks: list[Tick] = []
     latest: Callable[[], Tick] = lambda: ticks[-1]  # noqa: E731
     looked: list[int] = []
@@ -102,6 +103,8 @@ def test_a_load_is_steered_and_cancelled_on_every_worker(dask: Cluster, server: 
         await soon(lambda: latest().in_flight == 4, "the end of the pause")
         control.change_clients(3)
         await soon(lambda: latest().in_flight == 7, "three more clients")
+        control.redirect((moved, server.url))
+        await soon(lambda: server.paths.keys() == {b"/v1/models/m:predict", b"/v1/models/m:moved"}, "both addresses")
         control.skip()
         skipped = await running
         again = asyncio.create_task(load.run(spec, on_tick=ticks.append))
@@ -203,6 +206,14 @@ def test_a_scheduler_that_goes_ends_the_run_and_one_that_comes_back_is_used(
     own_dask.add()
     spec = LoadSpec(url=server.url, stop=StopRule(requests=10, max_seconds=None))
     assert on(own_dask.address, lambda load: load.run(spec)).requests == 10
+
+
+def test_what_goes_wrong_on_a_cluster_of_ours_is_not_its_start() -> None:
+    async def fail(load: ClusterLoad) -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        on("local:1", fail)
 
 
 def test_the_load_command_starts_a_cluster_here(server: CountingServer, tmp_path: Path) -> None:

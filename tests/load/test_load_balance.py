@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +13,7 @@ from load_servers import Server
 from serving_ctl.cli import main
 from serving_ctl.errors import Exit, LoadError
 from serving_ctl.load.balance import names
+from serving_ctl.load.client import MOST_PENDING
 from serving_ctl.load.pool import Control, run_load
 from serving_ctl.load.wire import parse_url
 from serving_ctl.load.work import LoadResult, LoadSpec, StopRule, Tick, Warmup
@@ -102,6 +104,73 @@ def test_addresses_that_change_are_followed(serve: Serve) -> None:
     assert not result.errors
     assert result.addresses == {name_of(one): len(one.bodies) for one in (old, stays, new)}
     assert (old.connections, stays.connections, new.connections) == (2, 2, 2)
+
+
+def test_a_failure_names_the_address_that_it_happened_at(serve: Serve) -> None:
+    moved = threading.Event()
+
+    async def until_moved(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        old.bodies.append(b"")
+        await asyncio.to_thread(moved.wait, 10)
+
+    old, new = serve(until_moved), serve()
+    control = Control()
+
+    def change(tick: Tick) -> None:
+        if new.bodies:
+            control.skip()
+        elif moved.is_set():
+            return
+        elif old.bodies:
+            control.redirect((new.url,))
+            # By the end of its answer to this the load process has carried out what it was told before.
+            control.change_clients(1)
+        if tick.in_flight == 2:
+            moved.set()
+
+    spec = LoadSpec(url=old.url, movable=True, tick_s=0.02, stop=StopRule(seconds=30, max_seconds=30))
+    result = asyncio.run(run_load(spec, on_tick=change, control=control))
+    assert result.errors["reset"].example.startswith(f"{name_of(old)}: ")
+    assert result.addresses[name_of(old)] == 1
+
+
+def test_clients_that_wait_for_a_connect_go_where_the_load_has_moved(serve: Serve) -> None:
+    heads: list[bytes] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    new, control = serve(note), Control()
+
+    def change(tick: Tick) -> None:
+        if not heads:
+            control.redirect((f"http://127.0.0.1:{new.port}/new",))
+        elif tick.errors >= MOST_PENDING:
+            control.skip()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/old"
+        stop = StopRule(seconds=30, max_seconds=30)
+        spec = LoadSpec(
+            url=url, movable=True, method="GET", clients=MOST_PENDING + 5, tick_s=0.05, timeout_s=0.5, stop=stop
+        )
+        result = asyncio.run(run_load(spec, on_tick=change, control=control))
+    assert {head.split()[1] for head in heads} == {b"/new"}
+    assert result.addresses == {parse_url(url).authority: MOST_PENDING, name_of(new): len(heads)}
+
+
+def test_a_new_address_that_cannot_be_used_ends_the_load(serve: Serve) -> None:
+    server, control = serve(), Control()
+
+    async def change() -> None:
+        control.redirect(("http://[",))
+
+    spec = LoadSpec(url=server.url, movable=True, stop=StopRule(seconds=30, max_seconds=30))
+    with pytest.raises(LoadError, match="not a URL"):
+        asyncio.run(run_load(spec, on_warm=change, control=control))
 
 
 def test_open_loop_is_shared_too(serve: Serve, load: Load) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import msgspec
 import pytest
 from places import Place, probe
 
+from serving_ctl.config import FlaskSettings
 from serving_ctl.errors import ServerStartError
 from serving_ctl.servers import checkup
 from serving_ctl.servers import docker as docker_engine
@@ -40,6 +42,15 @@ def test_everything_in_order(place: Place, image: str) -> None:
     assert "tensorflow 2." in found["local"].text
     assert found[f"port {place.port}"].text == "free for tf-serving"
     assert all(finding.text for finding in found.values())
+
+
+def test_no_model_is_needed_for_servers_of_somebody_else(place: Place) -> None:
+    theirs = {"runtime": "external", "url": "http://127.0.0.1:9"}
+    settings = place.settings("external", model=place.state / "nowhere", url=theirs["url"])
+    assert examine(Fleet(settings, place.events.append))["model"].mark == "fail", "flask is ours"
+    settings = msgspec.structs.replace(settings, flask=FlaskSettings(**theirs))  # type: ignore[arg-type]
+    found = examine(Fleet(settings, place.events.append))
+    assert (found["model"].mark, "somebody else" in found["model"].text) == ("ok", True)
 
 
 def test_what_would_fail_a_start(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

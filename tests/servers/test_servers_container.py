@@ -7,16 +7,19 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import docker
 import psutil
 import pytest
 import standin_image
+from docker.types import LogConfig
 from places import Place, probe, run_owner, until
 
 from serving_ctl.errors import ServerStartError
 from serving_ctl.events import ServerState
+from serving_ctl.servers.container_calls import logs, remove
 from serving_ctl.servers.container_spec import container_name, container_spec, docker_command
 from serving_ctl.servers.ports import accepts, holder
 from serving_ctl.servers.record import StateFiles
@@ -28,6 +31,17 @@ Names = Callable[[], list[str]]
 
 def name_of(place: Place) -> str:
     return container_name(StateFiles(place.state, NAME))
+
+
+def test_container_whose_log_cannot_be_read_is_removed(
+    containers: Names, engine: docker.DockerClient, image: str, tmp_path: Path
+) -> None:
+    made = engine.containers.create(image, log_config=LogConfig(type="none"))
+    made.start()
+    assert made.name
+    assert logs(engine, made.name, 5) == ""
+    remove(engine, made.name, 0, tmp_path / "log")
+    assert containers() == []
 
 
 @pytest.mark.parametrize("network", ["published", "host"])

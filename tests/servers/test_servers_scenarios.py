@@ -20,6 +20,8 @@ from serving_ctl.api.rest import ModelClient
 from serving_ctl.errors import ServerAnswerError, ServerStartError
 from serving_ctl.events import ServerState
 from serving_ctl.servers import fleet as fleet_module
+from serving_ctl.servers.docker import EngineError
+from serving_ctl.servers.process import ServerProcess
 
 NAME = "tf-serving"
 Names = Callable[[], list[str]]
@@ -115,6 +117,24 @@ def test_memory_above_the_limit_under_load(place: Place, containers: Names, engi
 
     asyncio.run(scenario())
     assert place.states() == ["starting", "ready", "failed"]
+
+
+def test_engine_that_goes_between_two_questions(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gone(running: ServerProcess) -> str:
+        raise EngineError(f"{running.record.server}: Docker does not run here")
+
+    async def scenario() -> None:
+        fleet = place.fleet()
+        await fleet.start(NAME, probe=probe)
+        with monkeypatch.context() as patched:
+            patched.setattr(ServerProcess, "trouble", gone)
+            found = await fleet.check(NAME)
+        assert (found.state, found.detail) == (ServerState.DEGRADED, f"{NAME}: Docker does not run here")
+        assert (await fleet.check(NAME)).state is ServerState.READY
+        await fleet.stop(NAME)
+        await fleet.close()
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("runtime", [pytest.param("docker", marks=pytest.mark.xdist_group("servers")), "native"])

@@ -9,12 +9,15 @@ import asyncio
 import json
 import os
 import platform
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import docker
+import msgspec
 import pytest
 from places import Place, probe
 from test_servers_remote import tcp_engine, volumes
@@ -22,10 +25,12 @@ from test_servers_remote import tcp_engine, volumes
 from serving_ctl.api.rest import ModelClient
 from serving_ctl.bench.endpoint import Endpoint, Follower
 from serving_ctl.bench.steering import Steering
+from serving_ctl.config import ModelSettings
 from serving_ctl.errors import ConfigError, ServerAnswerError, ServerStartError
 from serving_ctl.events import ServerState
 from serving_ctl.load.pool import run_load
 from serving_ctl.load.work import LoadResult, LoadSpec, StopRule
+from serving_ctl.servers import swarm as swarm_service
 from serving_ctl.servers import swarm_engine
 from serving_ctl.servers.docker import Engine
 from serving_ctl.servers.fleet import Fleet
@@ -160,6 +165,7 @@ def test_killed_task_and_rolling_update_under_load(place: Place, services: Names
         await changed.adopt()
         assert "rest-threads 0 → 3" in changed.current(NAME).detail
         before = set(changed.current(NAME).addresses)
+        await cancel_an_update(changed)
         after = await changed.restart(NAME, probe=probe)
         assert not before & set(after.addresses), "each task was replaced"
         assert after.started_at == ready.started_at, "the service was not"
@@ -171,6 +177,17 @@ def test_killed_task_and_rolling_update_under_load(place: Place, services: Names
         assert sent_to >= {*ready.addresses, *after.addresses}, "the load followed"
         await changed.stop(NAME)
         await changed.close()
+
+    async def cancel_an_update(fleet: Fleet) -> None:
+        settled = fleet.current(NAME).label
+        running = asyncio.create_task(fleet.restart(NAME, probe=probe))
+        async with asyncio.timeout(30):
+            while "rolling update" not in fleet.current(NAME).detail:  # noqa: ASYNC110 - a fact of another process
+                await asyncio.sleep(0.02)
+        running.cancel()
+        await asyncio.wait([running])
+        assert (running.cancelled(), fleet.current(NAME).label) == (True, settled)
+        assert "rolling update" not in fleet.current(NAME).detail
 
     async def kill(fleet: Fleet) -> None:
         victim = (await fleet.tasks())[0]
@@ -229,7 +246,8 @@ class Load:
         await asyncio.wait_for(self._ticked.wait(), 30)
 
     async def _follow(self) -> None:
-        follower = Follower(self._endpoint, self._steering, partial(self._fleet.used, NAME))
+        urls = self._endpoint.predict_urls()
+        follower = Follower(self._endpoint, self._steering, partial(self._fleet.used, NAME), urls)
         while True:
             await follower.used()
             await asyncio.sleep(0.1)
@@ -241,8 +259,15 @@ async def until_state(fleet: Fleet, state: ServerState) -> None:
             await asyncio.sleep(0.05)
 
 
-def test_crash_loop_and_failed_update_say_why(place: Place, services: Names, containers: Names) -> None:
+def test_crash_loop_and_failed_update_say_why(
+    place: Place, services: Names, containers: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, whatever the engine's clock says, and the config of what serves stays as it was."""
+    monkeypatch.setattr(swarm_service, "time", SimpleNamespace(time=lambda: time.time() + 30, monotonic=time.monotonic))
     place.script(exit=255, log="Failed to start server. Error: UNKNOWN: scripted")
+    other = msgspec.structs.replace(
+        place.settings("swarm", **QUICK), model=ModelSettings(name="other", path=str(place.model))
+    )
 
     async def scenario() -> None:
         fleet = place.fleet("swarm", replicas=2, **QUICK)
@@ -253,9 +278,13 @@ def test_crash_loop_and_failed_update_say_why(place: Place, services: Names, con
         ready = await fleet.start(NAME, probe=probe)
         await fleet.scale(1, probe)
         place.script(exit=255, log="Failed to start server. Error: UNKNOWN: scripted again")
+        await fleet.close()
+        fleet = Fleet(other, place.events.append)
+        await fleet.adopt()
         with pytest.raises(ServerStartError, match=r"the update was rolled back.* exit code 255: .*scripted again"):
             await fleet.restart(NAME, probe=probe)
         place.script()
+        assert 'name: "m"' in (place.state / "tf-serving-config" / "models.config").read_text(encoding="utf-8")
         assert fleet.current(NAME).url in ready.addresses, "the task before it still serves"
         await fleet.stop(NAME)
         await fleet.close()
