@@ -17,7 +17,7 @@ from serving_ctl.errors import Exit, MissingExtra
 
 if TYPE_CHECKING:
     from serving_ctl.cli.face import TuiOptions
-    from tui.screens.main import Replay
+    from tui.replay import Replay
 
 NO_TERMINAL = (
     "The terminal UI needs a terminal that can move the cursor (this is {}); "
@@ -101,7 +101,7 @@ def _app_command(options: TuiOptions) -> list[str]:
 
 def _recording(path: Path, speed: float) -> Replay:
     from serving_ctl.events import read_recording
-    from tui.screens.main import Replay
+    from tui.replay import Replay
 
     return Replay(path=path, events=tuple(read_recording(path)), speed=speed)
 

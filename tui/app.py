@@ -21,7 +21,8 @@ from tui import keys
 from tui.conductor import OpenEngine, open_engine
 from tui.drawing import meet
 from tui.possible import obstacle
-from tui.screens.main import MainScreen, Replay
+from tui.replay import Replay
+from tui.screens.main import MainScreen
 from tui.theme import THEMES, check_theme, default_variables
 
 

@@ -11,8 +11,8 @@ from serving_ctl import formatting
 from serving_ctl.results.overview import rates_text
 from serving_ctl.results.record import RunSummary
 
-COLUMNS = ("", "begun", "preset", "servers", "state", "rate", "called", "cells", "model")
-FLEXIBLE = ("preset", "servers", "rate", "called")
+COLUMNS = ("", "begun", "preset", "servers", "state", "rate", "baseline", "cells", "model")
+FLEXIBLE = ("preset", "servers", "rate", "baseline")
 """Columns that say less where there is no room; the sentence below the list says the rest."""
 LEAST = 8
 SPARE = ("model", "cells")
@@ -63,11 +63,13 @@ def widths_of(rows: Sequence[Sequence[str]], room: int) -> dict[str, int]:
     texts = {name: [name, *(row[number] for row in rows)] for number, name in enumerate(COLUMNS)}
     widths = {name: max(cell_len(text) for text in column) for name, column in texts.items()}
     widths[""] = 1
+    if not any(texts["baseline"][1:]):
+        del widths["baseline"]
     for name in SPARE:
         if _total(widths) > room:
             del widths[name]
     while _total(widths) > room:
-        widest = max(FLEXIBLE, key=lambda name: widths[name])
+        widest = max((name for name in FLEXIBLE if name in widths), key=lambda name: widths[name])
         if widths[widest] <= LEAST:
             break
         widths[widest] -= 1

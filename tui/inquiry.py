@@ -44,9 +44,11 @@ async def ask_model(engine: Engine, server: str, progress: Progress) -> Served:
         return Served(server=server, versions=versions, problem=str(error))
 
 
-def not_disturbed(server: str) -> Served:
+def not_disturbed(server: str, progress: Progress) -> Served:
     """In place of an answer while a run is on: nobody asks the servers anything inside a measured window (R11)."""
-    return Served(server=server, problem=keys.say("a run is on and is not disturbed; {update} asks when it has ended"))
+    if not is_up(progress, server):
+        return Served(server=server, problem="not running yet; what is on its way now starts it")
+    return Served(server=server, problem="a run is on and is not disturbed; this is asked when it has ended")
 
 
 async def newest_lines(engine: Engine, server: str) -> Sequence[str]:

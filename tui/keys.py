@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from textual.binding import Binding
@@ -25,8 +25,10 @@ PLACES = {
     "tasks": "Dialog: tasks",
     "containers": "Dialog: Docker containers",
     "doctor": "Dialog: doctor",
+    "preset": "Dialog: preset",
     "flags": "Dialog: flags",
     "configs": "Dialog: config files",
+    "export": "Dialog: export",
     "written": "Dialog: export, once written",
 }
 """Where keys work, in the order of help and README."""
@@ -136,6 +138,9 @@ KEYS = (
     Key("containers", "y", "copy", "copy command", "Copy the docker command"),
     Key("doctor", "u", "look", "look again", "Look again"),
     Key("doctor", "y", "copy", "copy", "Copy the findings"),
+    Key("preset", "ctrl+r", "run", "run now", "Run the preset as it stands in the form", "Ctrl-R"),
+    Key("preset", "ctrl+t", "keep", "keep", "Keep the preset for this session", "Ctrl-T"),
+    Key("preset", "ctrl+s", "save", "save", "Write the preset into the user's file", "Ctrl-S"),
     Key("flags", "slash", "find", "find", "Show the flags that hold a text only", "/"),
     Key("flags", "delete,d", "default", "default", "The server's default for the flag under the cursor", "d or Delete"),
     Key("flags", "a", "use", "use", "Use the flags in this session, from the next start on"),
@@ -143,8 +148,11 @@ KEYS = (
     Key("configs", "ctrl+s", "save", "save", "Check the text and write the user's own file", "Ctrl-S"),
     Key("configs", "ctrl+n", "next_file", "next file", "Another file; changes stay", "Ctrl-N"),
     Key("configs", "ctrl+o", "effective", "effective", "The file that the last start was given, and back", "Ctrl-O"),
+    Key("export", "down", "next_format", "format", "Another ending, so another format", "↓"),
     Key("written", "y", "copy", "copy path", "Copy the file's path"),
 )  # fmt: skip
+BEFORE_TEXT = ("flags_find", "logs_filter")
+"""Keys after which a text is typed: Textual does these before it looks at the next key, so that none goes elsewhere."""
 FROM_TEXTUAL = (("Tab, Shift-Tab", "Next, previous part of the screen"), ("Ctrl-P", "All commands by name"))
 
 
@@ -198,10 +206,10 @@ def commands() -> list[Key]:
     return [key for key in table() if key.place == "main" and key.action not in {"run_preset", "interrupt"}]
 
 
-def help_rows(place: str, ids: Collection[str] = ()) -> list[tuple[str, str]]:
-    """(keys, what they do) of one place, or of those ``ids`` alone, in the order of the table."""
-    rows = [(written(key), key.help) for key in table() if key.place == place and (not ids or key.id in ids)]
-    return [*rows, *FROM_TEXTUAL] if place == "main" and not ids else rows
+def help_rows(place: str) -> list[tuple[str, str]]:
+    """(keys, what they do) of one place, in the order of the table."""
+    rows = [(written(key), key.help) for key in table() if key.place == place]
+    return [*rows, *FROM_TEXTUAL] if place == "main" else rows
 
 
 def markdown() -> str:
@@ -236,7 +244,7 @@ def _bindings(key: Key) -> list[Binding]:
             show=bool(key.footer),
             key_display=first or None,
             tooltip=key.help,
-            priority=key.keys.endswith("ctrl+q"),
+            priority=key.keys.endswith("ctrl+q") or key.id in BEFORE_TEXT,
             id=key.id,
         )
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from serving_ctl.bench.progress import Progress
 from serving_ctl.config import TF_SERVING
 from tui import keys
 from tui.drawing import KNOWN
@@ -60,6 +61,12 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     def meant(self) -> str:
         """Which servers the keys mean: one by name, both, or all."""
         return self.card or ("both" if len(self.servers) == len(KNOWN) else "all")
+
+
+def what_matters(progress: Progress) -> tuple[object, ...]:
+    """What of ``progress`` may change what is possible."""
+    states = tuple((name, changed.state) for name, changed in progress.servers.items())
+    return (states, progress.run is not None, progress.is_running, progress.started)
 
 
 def obstacle(now: Situation, action: str, argument: str = "") -> str:

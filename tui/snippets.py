@@ -4,30 +4,41 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from serving_ctl.events import ServerChanged
 
 GRPC_PORT = 8500
+FROM_ENVIRONMENT = "env:"
+"""Before a header's value in the settings: the name of an environment variable follows."""
+NO_HEADERS: Mapping[str, str] = {}
 TF_TYPES = {"float": "float32", "double": "float64", "half": "float16"}
 """TensorFlow's names of the types that the metadata calls otherwise."""
 
 
-def curl_snippet(url: str, model: str, body: bytes) -> str:
-    """One curl command."""
+def curl_snippet(url: str, model: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> str:
+    """One curl command, with the ``headers`` of the settings."""
     address = f"{url}/v1/models/{model}:predict"
-    return f"curl -s {shlex.quote(address)} \\\n  -d {shlex.quote(body.decode())}\n"
+    carried = [f"-H {_shell_header(name, value)}" for name, value in headers.items()]
+    return " \\\n  ".join([f"curl -s {shlex.quote(address)}", *carried, f"-d {shlex.quote(body.decode())}"]) + "\n"
 
 
-def python_snippet(url: str, model: str, body: bytes) -> str:
-    """A script with the standard library alone."""
-    return (
-        "import json\n"
-        "from urllib.request import Request, urlopen\n\n"
-        f"body = {json.loads(body)!r}\n"
-        f'request = Request("{url}/v1/models/{model}:predict", data=json.dumps(body).encode())\n'
-        "with urlopen(request, timeout=60) as answer:\n"
-        "    print(json.load(answer))\n"
+def python_snippet(url: str, model: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> str:
+    """A script with the standard library alone, with the ``headers`` of the settings."""
+    carried = ", ".join(f"{name!r}: {_python_value(value)}" for name, value in headers.items())
+    imports = ["import json", *(["import os"] if any(map(_variable, headers.values())) else [])]
+    return "\n".join(
+        [
+            *imports,
+            "from urllib.request import Request, urlopen\n",
+            f'url = "{url}/v1/models/{model}:predict"',
+            *([f"headers = {{{carried}}}"] if carried else []),
+            f"body = {json.loads(body)!r}",
+            f"request = Request(url, data=json.dumps(body).encode(){', headers=headers' if carried else ''})",
+            "with urlopen(request, timeout=60) as answer:",
+            "    print(json.load(answer))\n",
+        ]
     )
 
 
@@ -70,6 +81,22 @@ def grpc_snippet(host: str, model: str, signature: Any, body: bytes) -> str:
         lines.append(f'request.inputs["{tensor.name}"].CopyFrom(tf.make_tensor_proto({values!r}, dtype=tf.{dtype}))')
     lines += ["print(stub.Predict(request, timeout=60))", ""]
     return "\n".join(lines)
+
+
+def _variable(value: str) -> str:
+    """The environment variable that a header's value is taken from; empty for one that the settings give."""
+    return value.removeprefix(FROM_ENVIRONMENT) if value.startswith(FROM_ENVIRONMENT) else ""
+
+
+def _shell_header(name: str, value: str) -> str:
+    """One word for a shell; what comes from the environment stays a reference, for a secret is in no text of ours."""
+    variable = _variable(value)
+    return f'{shlex.quote(f"{name}: ")}"${variable}"' if variable else shlex.quote(f"{name}: {value}")
+
+
+def _python_value(value: str) -> str:
+    variable = _variable(value)
+    return f"os.environ[{variable!r}]" if variable else repr(value)
 
 
 def _column(body: dict[str, Any], name: str) -> Any:

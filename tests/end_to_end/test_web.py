@@ -7,14 +7,18 @@ import contextlib
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
+import aiohttp.web
 import httpx
 import pytest
+
+from tui.web.server import PageServer
 
 WAIT_S = 120.0
 SIZE = {"width": 1400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
@@ -193,6 +197,41 @@ def test_only_its_own_page_may_drive_it(home, web) -> None:
                 await asyncio.to_thread(home.until, lambda: not apps(), "the app outlives its page")
 
     asyncio.run(drive())
+
+
+def test_a_page_that_waits_for_the_app_before_it_gets_none_at_the_end(tmp_path: Path) -> None:
+    """Ctrl-C while a page is loaded again: its app, not yet begun, is not begun any more."""
+    begun, left, may_end = (tmp_path / name for name in ("begun", "left", "may_end"))
+    app = (
+        "import pathlib, sys, time; begun, left, may_end = map(pathlib.Path, sys.argv[1:])\n"
+        "begun.open('a').write('app '); sys.stdout.buffer.write(b'__GANGLION__\\n'); sys.stdout.flush()\n"
+        "sys.stdin.read(); left.touch()\n"
+        "while not may_end.exists(): time.sleep(0.02)\n"
+    )
+
+    async def leave() -> None:
+        page = PageServer([sys.executable, "-c", app, str(begun), str(left), str(may_end)], "127.0.0.1")
+        served = page.application()
+        runner = aiohttp.web.AppRunner(served)
+        await runner.setup()
+        await aiohttp.web.TCPSite(runner, "127.0.0.1", 0).start()
+        host = f"127.0.0.1:{runner.addresses[0][1]}"
+        async with aiohttp.ClientSession(headers={"Origin": f"http://{host}"}) as client, asyncio.timeout(WAIT_S):
+            async with client.ws_connect(f"http://{host}/ws"):
+                while not begun.exists():  # noqa: ASYNC110 - a fact of another process
+                    await asyncio.sleep(0.02)
+            while not left.exists():  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.02)
+            async with client.ws_connect(f"http://{host}/ws") as again:
+                ending = asyncio.create_task(page.on_shutdown(served))
+                await asyncio.sleep(0)  # it has begun
+                may_end.touch()
+                assert (await again.receive()).type is aiohttp.WSMsgType.CLOSE
+            await ending
+        await runner.cleanup()
+
+    asyncio.run(leave())
+    assert begun.read_text() == "app "
 
 
 def test_its_page_and_what_it_loads_name_no_other_host(web) -> None:

@@ -17,7 +17,8 @@ from serving_ctl.config import EndpointSettings, Settings, UiSettings
 from serving_ctl.events import Event
 from tui import keys as keys_table
 from tui.app import TfServeApp
-from tui.screens.main import MainScreen, Replay
+from tui.replay import Replay
+from tui.screens.main import MainScreen
 
 WIDE, NARROW, LARGE = (120, 40), (80, 24), (200, 60)
 LIMIT_S = 60.0

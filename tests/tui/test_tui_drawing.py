@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import subprocess
 from functools import reduce
 from itertools import pairwise
 
@@ -16,11 +17,13 @@ from serving_ctl.bench.presets import load_presets, parse_preset
 from serving_ctl.bench.progress import Progress, advance
 from serving_ctl.engine import parse_model
 from serving_ctl.errors import ConfigError
-from serving_ctl.events import Cell, CellTick, Ladder, ServerChanged, ServerSampled, ServerState
-from serving_ctl.results.metrics import REQUEST_TIME, THROUGHPUT
+from serving_ctl.events import Cell, CellTick, Event, Ladder, Part, ServerChanged, ServerSampled, ServerState
+from serving_ctl.results.details import detail_tables
+from serving_ctl.results.metrics import REQUEST_TIME, THROUGHPUT, Metric
 from serving_ctl.results.record import RunRecord, fold_record
 from serving_ctl.results.series import Curve, curves
 from serving_ctl.results.tables import headline_table, ratio_table
+from tui.answer import answer
 from tui.drawing import (
     Span,
     apart,
@@ -160,6 +163,16 @@ class TestPlot:
         assert highest <= scale[-1]
         assert found[-1] >= 0
 
+    def test_a_mark_stands_in_the_row_of_the_nearest_label(self) -> None:
+        canvas = Canvas(40, 5, (0.0, 5.0, 10.0))
+        rows = {value: canvas.row_of(value) for value in (0.0, 1.2, 2.5, 5.0, 10.0)}
+        assert rows == {0.0: 4, 1.2: 4, 2.5: 3, 5.0: 2, 10.0: 0}
+
+    def test_rounds_are_named_where_they_begin(self) -> None:
+        rule = plain(plot_lines(slots_of(progress_of(cells=34, end="running").ticks), 90, 10))[-2]
+        assert rule.count("round 1") == rule.count("round 2") == 1
+        assert rule.index("round 1") < rule.index("round 2")
+
     def test_the_newest_slots_stay_in_sight(self) -> None:
         ticks = [tick(size, server, 1.0 * size) for size in range(1, 31) for server in ("tf-serving", "flask")]
         sizes = plain(plot_lines(slots_of(ticks), 60, 10))[-1].split()
@@ -244,6 +257,37 @@ class TestSizeChart:
     )
     def test_log_scales_end_at_round_numbers(self, lowest: float, highest: float, scale: tuple[float, ...]) -> None:
         assert log_scale(lowest, highest) == pytest.approx(scale)
+
+
+class TestAnswer:
+    def told(self, events: list[Event], metric: Metric = REQUEST_TIME) -> list[Span]:
+        record = fold_record(events, "test")
+        ladder = record.started.ladders[0]
+        return list(answer(ratio_table(record, ladder, metric), record.targets[0].name, metric))
+
+    def test_it_says_who_is_faster_by_how_much_in_how_many_rows_and_what_to_beware_of(self) -> None:
+        assert self.told(recordings.recording()) == [
+            Span("embedded is 2.10 … 2.42 × as fast as flask in all 10 rows", "strong better"),
+            Span("! row 3 UNSTABLE", "warn"),
+        ]
+
+    def test_each_other_server_has_its_own_and_no_difference_is_said(self) -> None:
+        us, ap = self.told(recordings.three_targets())
+        assert us == Span("eu is 1.30 … 1.45 × as fast as us in all 10 rows", "strong better")
+        assert ap.text.endswith("as fast as ap in 1 of 10; no sure difference in 9 of 10")
+        assert ap.role == "strong even"
+
+    def test_where_more_is_better_it_does_not_speak_of_fast(self) -> None:
+        assert "gives" in self.told(recordings.recording(), THROUGHPUT)[0].text
+
+    def test_the_slower_first_server_is_not_called_faster(self) -> None:
+        first = msgspec.structs.replace(recordings.FLASK, server="flask")
+        told = self.told(recordings.recording(first=first, others=(recordings.EMBEDDED,)))
+        assert told[0].text.startswith("embedded is 2.")
+        assert told[0].role == "strong worse"
+
+    def test_nothing_measured_says_nothing(self) -> None:
+        assert self.told(recordings.recording(cells=0, end="cancelled")) == []
 
 
 class TestMoreServers:
@@ -378,10 +422,40 @@ class TestDetails:
     def test_failures_and_flags_are_told_without_markup(self) -> None:
         failed = fold_record(recordings.with_failures(recordings.recording()), "test")
         text = "\n".join(plain(detail_lines(Choice(record=failed, ladder=recordings.SMALL, size=2), 83)))
-        assert "7 × 5xx" in text
+        assert text.count("5xx") == 1
+        assert "4 rounds: 28 × 5xx" in text
         assert "[/]" in text
         flagged = detail_lines(Choice(record=record_of(), ladder=recordings.SMALL, size=3), 83)
-        assert "! UNSTABLE" in plain(flagged)
+        assert "! UNSTABLE: throughput or median still moved" in "\n".join(plain(flagged))
+
+    def test_each_rate_has_the_colour_of_its_own_verdict(self) -> None:
+        record = fold_record(recordings.three_targets(), "test")
+        spans = detail_lines(Choice(record=record, ladder=recordings.SMALL, size=1), 160)[1]
+        roles = {span.text.strip(): span.role for span in spans}
+        assert (roles["0.69"], roles["0.98"]) == ("strong better", "strong even")
+
+    def test_the_addresses_that_shared_the_load_are_told_with_their_requests(self) -> None:
+        record = record_of()
+        sent = {"http://eu-1:8501": 40, "http://eu-2:8501": 38}
+        cells = tuple(msgspec.structs.replace(cell, addresses=sent) for cell in record.cells)
+        record = msgspec.structs.replace(record, cells=cells)
+        text = " ".join(plain(detail_lines(Choice(record=record, ladder=recordings.SMALL, size=3), 120)))
+        assert "requests by address, all rounds: eu-1:8501 160, eu-2:8501 152" in text
+        table = next(one for one in detail_tables(record) if one.title.endswith("requests by address"))
+        assert table.rows[0].cells == ("1", "embedded", "http://eu-1:8501", "160")
+
+    def test_numbers_of_a_part_stand_on_their_point_and_none_is_cut(self) -> None:
+        record = record_of()
+        cells = tuple(
+            msgspec.structs.replace(
+                cell, parts=(Part(name="json", ms=12.5 if cell.cell.server == "flask" else 0.000213),)
+            )
+            for cell in record.cells
+        )
+        record = msgspec.structs.replace(record, cells=cells)
+        drawn = plain(detail_lines(Choice(record=record, ladder=recordings.SMALL, size=3), 83))
+        bars = [text for text in drawn if "0.000213" in text or "12.5" in text]
+        assert len({text.rindex(".") for text in bars}) == 1
 
     @pytest.mark.parametrize("width", [60, 78, 83, 164])
     def test_every_line_fits(self, width: int) -> None:
@@ -550,7 +624,7 @@ def test_a_histogram_has_a_band_a_server_on_one_axis_from_zero() -> None:
     drawn = plain(histogram_lines(targets, bins, "batch size 7", 90, 12))
     assert len(drawn) == 11
     assert max(map(len, drawn)) <= 90
-    assert "at most 300 requests" in drawn[0]
+    assert "highest bar 300 requests" in drawn[0]
     assert drawn[-1].split()[0] == "0"
     assert drawn[-1].endswith("ms")
     assert any("1 ▸" in text for text in drawn)
@@ -576,6 +650,19 @@ def test_snippets_ask_for_the_body() -> None:
         grpc_snippet("h", "text_cnn", model.signatures[0], b'{"instances":[[1,2]]}'),
     ):
         compile(script, "snippet", "exec")
+    headers = {"Authorization": "env:TOKEN", "X-Team": "it's us"}
+    curl = curl_snippet(url, "text_cnn", body, headers)
+    asked = subprocess.run(
+        ["sh", "-c", curl.replace("curl -s", "printf '%s\\n'", 1)],
+        env={"TOKEN": "a b"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert asked.stdout.splitlines()[1:5] == ["-H", "Authorization: a b", "-H", "X-Team: it's us"]
+    script = python_snippet(url, "text_cnn", body, headers)
+    assert """headers = {'Authorization': os.environ['TOKEN'], 'X-Team': "it's us"}""" in script.splitlines()
+    compile(script, "snippet", "exec")
     assert '["it\'s fine"], dtype=tf.string' in grpc_snippet("h", "text_cnn", model.signatures[1], body)
 
 

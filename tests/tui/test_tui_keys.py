@@ -19,6 +19,7 @@ from tui import keys
 from tui.bridge import Bridge, play
 from tui.drawing import plain
 from tui.panes.history import HistoryPane
+from tui.panes.logs import LogsPane
 from tui.panes.try_it import TryItPane
 from tui.possible import REPLAY, Situation, obstacle
 from tui.screens.config_editor import ConfigEditor
@@ -27,6 +28,7 @@ from tui.screens.doctor import DoctorScreen
 from tui.screens.export import ExportScreen
 from tui.screens.flags_form import FlagsForm
 from tui.screens.main import MainScreen
+from tui.screens.preset_form import PresetForm
 from tui.screens.tasks import TasksScreen
 from tui.screens.workers import WorkersScreen
 from tui.theme import DARK_VARIABLES, LIGHT_VARIABLES, ROLE_LOOKS, THEMES, check_theme, role_style
@@ -47,10 +49,11 @@ def test_every_action_of_the_table_exists() -> None:
     owners = {
         "main": MainScreen, "table": RatioTable, "try": TryItPane, "logs": LogTail, "history": HistoryPane,
         "workers": WorkersScreen, "containers": ContainersScreen, "doctor": DoctorScreen, "written": ExportScreen,
-        "flags": FlagsForm, "configs": ConfigEditor, "tasks": TasksScreen,
+        "flags": FlagsForm, "configs": ConfigEditor, "tasks": TasksScreen, "preset": PresetForm, "export": ExportScreen,
     }  # fmt: skip
     for key in keys.KEYS:
-        assert hasattr(owners[key.place], f"action_{key.action.partition('(')[0]}"), key
+        owner = LogsPane if key.id == "logs_filter" else owners[key.place]
+        assert hasattr(owner, f"action_{key.action.partition('(')[0]}"), key
 
 
 def test_the_help_lists_every_key() -> None:

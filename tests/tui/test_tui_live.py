@@ -11,6 +11,7 @@ from pilots import NARROW, WIDE, Live, drive, main_of, shown, until
 from textual.pilot import Pilot
 
 from serving_ctl.config import Settings
+from serving_ctl.errors import ParityError
 from serving_ctl.events import Event
 from tui.app import TfServeApp
 from tui.panes.model import ModelPane
@@ -217,6 +218,8 @@ def test_the_model_pane_asks_nobody_while_a_run_is_on() -> None:
         await pilot.press("m")
         await until(pilot, lambda: shown(live.app).count("not disturbed") == 2)
         assert "version 1" not in shown(live.app)
+        live.engine.may_run.set()
+        await until(pilot, lambda: shown(live.app).count("version 1") == 2)
 
     drive(live.app, (140, 40), story)
 
@@ -283,5 +286,25 @@ def test_keys_can_be_clicked() -> None:
         await pilot.press("escape")
         await pilot.click("TabLine", offset=(9, 0))
         await until(pilot, lambda: main_of(live.app).pane == "model")
+
+    drive(live.app, WIDE, story)
+
+
+def test_why_a_run_did_not_begin_stays_until_something_else_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = Live()
+    why = "tf-serving and flask predict differently; serve the same model with both."
+
+    async def refused(preset: str) -> None:
+        raise ParityError(why)
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: "batch-small" in shown(live.app))
+        monkeypatch.setattr(live.engine, "run", refused)
+        await pilot.press("1")
+        await until(pilot, lambda: f"✗ {why}" in shown(live.app))
+        await until(pilot, lambda: "c cancel" not in shown(live.app) and "s start" in shown(live.app))
+        await pilot.press("s")
+        await until(pilot, lambda: "STARTING" in shown(live.app))
+        assert why not in shown(live.app)
 
     drive(live.app, WIDE, story)

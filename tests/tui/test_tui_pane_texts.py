@@ -13,12 +13,15 @@ import pytest
 
 import tui
 from serving_ctl.bench.presets import load_presets, parse_preset
+from serving_ctl.bench.progress import Progress
 from serving_ctl.errors import ConfigError
 from serving_ctl.events import ServerChanged, ServerState
 from serving_ctl.results.record import RateRange, RunSummary
 from tui import keys
 from tui.history_rows import details_of, row_of, widths_of
+from tui.inquiry import not_disturbed
 from tui.json_text import json_text, shortened
+from tui.panes.try_it import in_order_of
 from tui.preset_fields import fields_of, guilty, table_of, text_of
 from tui.snippets import grpc_obstacle
 
@@ -96,11 +99,31 @@ def test_the_list_of_runs_fits_80_columns_and_tells_equal_presets_apart() -> Non
     rows = [row_of(one, marked=False) for one in runs]
     widths = widths_of(rows, 80)
     assert sum(width + 1 for width in widths.values()) <= 80
-    assert {"begun", "preset", "servers", "state", "rate", "called"} <= widths.keys()
+    assert {"begun", "preset", "servers", "state", "rate", "baseline"} <= widths.keys()
     assert "11-22 18:04:32" in rows[0]
     assert rows[0][1] != rows[1][1]
     assert widths_of(rows, 200).keys() >= {"cells", "model"}
     assert all(words in details_of(run) for words in (run.run_id, "before the change", "(TF-Serving-compatible)"))
+
+
+def test_while_a_run_begins_a_server_that_is_down_is_called_that() -> None:
+    assert not_disturbed("flask", Progress()).problem.startswith("not running yet")
+
+
+def test_answers_side_by_side_have_their_keys_in_one_order() -> None:
+    first = {"predictions": [{"label": "a", "scores": [0.1]}]}
+    other = {"predictions": [{"more": 1, "scores": [0.2], "label": "b"}, {"scores": [], "label": ""}]}
+    shown = in_order_of(other, first)
+    assert shown == other
+    assert list(shown["predictions"][0]) == ["label", "scores", "more"]
+    assert in_order_of(other, None) == other
+
+
+def test_a_run_without_a_baseline_leaves_its_column_out() -> None:
+    rows = [("", "01-02 14:02:31", "batch-small quick", "embedded / flask", "✓ finished", "0.40 … 0.50", "", "", "")]
+    widths = widths_of(rows, 80)
+    assert "baseline" not in widths
+    assert widths["preset"] == len("batch-small quick")
 
 
 def test_json_is_shown_short_and_cut_where_nobody_reads_on() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from pilots import WIDE, Live, drive, main_of, shown, until
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Button, DataTable, Input
 
@@ -16,6 +17,7 @@ from serving_ctl.bench.trial import Reply, Trial
 from serving_ctl.config import EndpointSettings
 from serving_ctl.events import ServerState
 from tui.panes.logs import LogsPane
+from tui.screens.export import ENDINGS
 from tui.widgets.log_tail import LogTail
 
 
@@ -216,6 +218,43 @@ def test_logs_are_filtered_followed_and_searched() -> None:
     drive(live.app, WIDE, story)
 
 
+@pytest.mark.parametrize(("key", "sign"), [("l", "flask line 2"), ("f", "enable_batching")])
+def test_letters_right_after_a_slash_are_the_text_to_find_and_no_keys(key: str, sign: str) -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await started(pilot, live)
+        await pilot.press(key)
+        await until(pilot, lambda: sign in shown(live.app))
+        for letter in "/load/s":  # as a terminal sends them at once: none waits for the one before
+            live.app.post_message(events.Key("slash" if letter == "/" else letter, letter))
+        await until(pilot, lambda: isinstance(live.app.focused, Input) and live.app.focused.value == "load/s")
+        assert not [call for call in live.engine.calls if call.startswith(("stop", "flags", "workers"))]
+
+    drive(live.app, WIDE, story)
+
+
+def test_a_flag_is_edited_with_the_keys_of_its_field_in_sight() -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await opened(pilot, live)
+        await pilot.press("f")
+        await until(pilot, lambda: "Enter edits" in shown(live.app))
+        for key in ("slash", *"num_load", "enter"):
+            await pilot.press(key)
+        await until(pilot, lambda: "d default" in shown(live.app))
+        for key in ("enter", "4"):
+            live.app.post_message(events.Key(key, key))
+        await until(pilot, lambda: "Enter takes the value" in shown(live.app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "1 flag set" in shown(live.app))
+        await pilot.press("a")
+        await until(pilot, lambda: "flags {'num_load_threads': 4} used" in live.engine.calls)
+
+    drive(live.app, WIDE, story)
+
+
 def test_a_flood_of_log_lines_is_bounded_and_keys_still_work() -> None:
     live = Live()
 
@@ -357,8 +396,8 @@ def test_the_doctor_comes_by_itself_when_a_start_fails() -> None:
     drive(live.app, WIDE, story)
 
 
-@pytest.mark.parametrize(("button", "call"), [("#form-keep", "kept"), ("#form-save", "saved")])
-def test_the_preset_form_changes_a_preset(button: str, call: str) -> None:
+@pytest.mark.parametrize(("key", "call"), [("ctrl+t", "kept"), ("ctrl+s", "saved"), ("ctrl+r", "kept")])
+def test_the_preset_form_changes_a_preset(key: str, call: str) -> None:
     live = Live()
 
     async def story(pilot: Pilot[Any]) -> None:
@@ -366,13 +405,14 @@ def test_the_preset_form_changes_a_preset(button: str, call: str) -> None:
         await pilot.press("o")
         await until(pilot, lambda: live.app.screen.query("#field-0-sizes"))
         live.app.screen.query_one("#field-0-sizes", Input).value = "1 2 x"
-        live.app.screen.query_one(button, Button).press()
+        live.app.screen.query_one("#form-keep", Button).press()
         await until(pilot, lambda: "give whole numbers, not '1 2 x'" in shown(live.app))
         assert live.app.focused is live.app.screen.query_one("#field-0-sizes")
         live.app.screen.query_one("#field-0-sizes", Input).value = "1, 2, 4"
-        live.app.screen.query_one(button, Button).press()
+        await pilot.press(key)
         await until(pilot, lambda: f"preset smoke {call} (1, 2, 4)" in live.engine.calls)
         await until(pilot, lambda: len(live.app.screen_stack) == 1)
+        assert (key == "ctrl+r") == ("run smoke" in live.engine.calls)
 
     drive(live.app, WIDE, story)
 
@@ -400,5 +440,23 @@ def test_a_pane_takes_the_whole_screen_and_gives_it_back() -> None:
         await until(pilot, lambda: "■ flask" not in shown(live.app))
         await pilot.press("z")
         await until(pilot, lambda: "■ flask" in shown(live.app))
+
+    drive(live.app, WIDE, story)
+
+
+def test_the_ending_of_an_export_is_chosen_by_key() -> None:
+    live = Live()
+
+    async def story(pilot: Pilot[Any]) -> None:
+        await opened(pilot, live)
+        await pilot.press("h")
+        await until(pilot, lambda: "✓ finished" in shown(live.app))
+        await pilot.press("e")
+        await until(pilot, lambda: "export the run" in shown(live.app))
+        await pilot.press("down")
+        await until(pilot, lambda: live.app.screen.query_one(Input).value.endswith(".csv"))
+        for _ in ENDINGS:
+            await pilot.press("down")
+        await until(pilot, lambda: live.app.screen.query_one(Input).value.endswith(".csv"))
 
     drive(live.app, WIDE, story)

@@ -12,6 +12,7 @@ from serving_ctl.bench.progress import Progress
 from tui.conductor import Conductor
 from tui.panes.pane import Pane
 from tui.possible import Situation
+from tui.widgets.note import Note
 from tui.widgets.preset_list import PresetList
 
 if TYPE_CHECKING:
@@ -49,14 +50,17 @@ class BenchPane(Pane):
     """What Enter would do, in one sentence."""
     note: var[str] = var("", init=False)
     """What is going on before there are presets."""
+    trouble: var[str] = var("", init=False)
+    """Why the newest run or start came to nothing."""
 
     def __init__(self, conductor: Conductor) -> None:
         super().__init__(conductor)
         self._view: RunView | None = None
 
     def compose(self) -> ComposeResult:
-        """The presets."""
+        """What went wrong, the presets."""
         pane = BenchPane
+        yield Note(id="trouble", role="worse")
         yield PresetList().data_bind(pane.presets, pane.situation, pane.note, pane.offer)
 
     def on_mount(self) -> None:
@@ -68,7 +72,7 @@ class BenchPane(Pane):
 
         pane = BenchPane
         self._view = RunView().data_bind(pane.progress, pane.activity, pane.step, pane.cancelling, pane.paused)
-        await self.mount(self._view, before=0)
+        await self.mount(self._view, before="PresetList")
         self.post_message(self.Completed())
 
     def watch_progress(self, progress: Progress) -> None:
@@ -77,6 +81,10 @@ class BenchPane(Pane):
             self.add_class("-has-run")
             if self.screen.focused is None:
                 self.call_after_refresh(self.opened)
+
+    def watch_trouble(self, trouble: str) -> None:
+        """Say what went wrong, over presets or run."""
+        self.query_one("#trouble", Note).say(*([f"✗ {trouble}"] if trouble else []))
 
     def opened(self) -> None:
         """The table takes the keyboard, if there is one."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Input, Static
 
@@ -15,6 +17,7 @@ from serving_ctl.errors import TfServeError
 from serving_ctl.events import ServerState
 from tui import keys
 from tui.conductor import Conductor
+from tui.drawing import server_role
 from tui.inquiry import newest_lines
 from tui.log_lines import INFO, SEVERITIES
 from tui.panes.pane import Pane
@@ -39,6 +42,7 @@ def filter_text(needle: str, least: int) -> str:
 class LogsPane(Pane):
     """All servers' logs, one above the other."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [one for one in keys.bindings("logs") if one.action == "filter"]
     DEFAULT_CSS = """
     LogsPane {
         #logs-filter { display: none; border: round $accent; height: 3; }
@@ -48,6 +52,12 @@ class LogsPane(Pane):
         &.-chosen #logs-shown { display: block; color: $warn; }
         #logs-tails { height: 1fr; }
         LogTail { min-height: 6; border-subtitle-color: $quiet; border-title-color: $foreground; }
+        LogTail.-tf-serving { border-title-color: $server-tf-serving; }
+        LogTail.-flask { border-title-color: $server-flask; }
+        LogTail.-server-3 { border-title-color: $server-3; }
+        LogTail.-server-4 { border-title-color: $server-4; }
+        LogTail.-server-5 { border-title-color: $server-5; }
+        LogTail.-server-6 { border-title-color: $server-6; }
     }
     """
 
@@ -66,6 +76,7 @@ class LogsPane(Pane):
         with VerticalScroll(id="logs-tails", can_focus=False):
             for server in self.conductor.servers:
                 tail = LogTail(server)
+                tail.add_class(f"-{server_role(server)}")
                 tail.styles.height = f"{100 / len(self.conductor.servers)}%"
                 yield tail
 
@@ -107,10 +118,15 @@ class LogsPane(Pane):
         said = "\n".join(f"✗ {one.server} {one.state}: {one.detail}" for one in ill)
         self.query_one("#logs-doctor", Static).update(said)
 
-    def on_log_tail_filter_wanted(self) -> None:
-        """Ask for a text."""
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In the text itself the filter's key is a letter."""
+        del parameters
+        return action != "filter" or not isinstance(self.screen.focused, Input)
+
+    def action_filter(self) -> None:
+        """Ask for a text; the focus moves at once, so that the next key is its first letter."""
         self.add_class("-filtering")
-        self.query_one(Input).focus()
+        self.screen.set_focus(self.query_one(Input))
 
     def on_log_tail_all_wanted(self) -> None:
         """Leave out nothing any more."""

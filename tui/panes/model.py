@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rich.highlighter import JSONHighlighter
+from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import ScrollableContainer
@@ -17,11 +18,12 @@ from serving_ctl.bench.progress import Progress
 from serving_ctl.errors import TfServeError
 from tui import keys
 from tui.conductor import Conductor, is_up
-from tui.drawing import server_glyph, wrap
+from tui.drawing import server_glyph, server_role, wrap
 from tui.inquiry import Served, ask_model, not_disturbed
 from tui.json_text import json_text
 from tui.panes.pane import Pane
 from tui.snippets import curl_snippet, grpc_obstacle, grpc_snippet, python_snippet
+from tui.theme import role_style
 
 INDENT = 8
 """Columns a leaf stands in from the tree's left edge, and the scroll bar."""
@@ -59,7 +61,7 @@ class ModelPane(Pane):
     ModelPane {
         layout: horizontal;
         #model-tree, #model-json { scrollbar-size: 1 1; }
-        #model-tree { width: 1fr; min-width: 30; background: $background; padding: 0 1; }
+        #model-tree { width: 1fr; min-width: 30; max-width: 72; background: $background; padding: 0 1; }
         #model-tree:focus { background-tint: $background 0%; }
         #model-json { width: 1fr; border: round $border; border-title-color: $foreground; padding: 0 1;
                       border-subtitle-color: $quiet; }
@@ -75,6 +77,7 @@ class ModelPane(Pane):
         self._view = VIEWS[0]
         self._place: Place = ("", "")
         self._up: frozenset[str] = frozenset()
+        self._was_busy = False
 
     def compose(self) -> ComposeResult:
         """Tree and text."""
@@ -86,6 +89,10 @@ class ModelPane(Pane):
             box.border_subtitle = keys.say("{next_view} another view · {copy} copies")
             yield Static(keys.say(ASK), id="model-json-text", markup=False)
 
+    def on_mount(self) -> None:
+        """The servers' names have colours of the theme."""
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.show_served(list(self._served.values())))
+
     @property
     def has_answers(self) -> bool:
         """True when a server's own words are shown."""
@@ -94,15 +101,17 @@ class ModelPane(Pane):
     def opened(self) -> None:
         """Ask the servers, unless a run is on and they were asked before."""
         self._tree.focus()
-        if self.conductor.engine is not None and not (self.conductor.is_running and self.has_answers):
+        if self.conductor.engine is not None and not (self._is_busy and self.has_answers):
             self.run_worker(self._ask(), group="model", exclusive=True)
 
     def watch_progress(self, progress: Progress) -> None:
-        """A server came up or went: ask again while the pane is in sight."""
+        """A server came up or went, or a run that kept us from asking has ended: ask while the pane is in sight."""
         up = frozenset(server for server in self.conductor.servers if is_up(progress, server))
-        if up != self._up and self.in_sight and not self.conductor.is_running:
+        busy = self._is_busy
+        may_ask = (up != self._up and not (busy and self.has_answers)) or (self._was_busy and not busy)
+        if may_ask and self.in_sight:
             self.run_worker(self._ask(), group="model", exclusive=True)
-        self._up = up
+        self._up, self._was_busy = up, busy
 
     def next_view(self) -> None:
         """JSON, curl, Python, gRPC, and again."""
@@ -118,7 +127,8 @@ class ModelPane(Pane):
         tree = self._tree
         tree.clear()
         for answer in served:
-            head = Text.assemble((f"{server_glyph(answer.server)} {answer.server}", "bold"))
+            style = role_style(server_role(answer.server), self.app.theme_variables) + Style(bold=True)
+            head = Text(f"{server_glyph(answer.server)} {answer.server}", style)
             node = tree.root.add(head, data=(answer.server, ""), expand=True)
             inner = node
             if answer.model is not None:
@@ -142,9 +152,16 @@ class ModelPane(Pane):
         engine = self.conductor.engine
         if engine is None:
             return
-        busy, servers = self.conductor.is_running, self.conductor.servers
-        asked = [not_disturbed(s) if busy else await ask_model(engine, s, self.progress) for s in servers]
+        busy, servers = self._is_busy, self.conductor.servers
+        progress = self.progress
+        asked = [not_disturbed(s, progress) if busy else await ask_model(engine, s, progress) for s in servers]
         self.call_after_refresh(self.show_served, asked)  # the tree has its width then, which sentences wrap to
+
+    @property
+    def _is_busy(self) -> bool:
+        """A run is on and has not ended; after its end nothing is measured, though it is still being kept."""
+        run = self.progress.run
+        return self.conductor.is_running and (run is None or run.end is None)
 
     def _add_version(self, node: TreeNode[Place], answer: Served, version: Any) -> None:
         is_asked = answer.model is not None and version.version == answer.model.version
@@ -191,10 +208,12 @@ class ModelPane(Pane):
             return obstacle
         signature = next((one for one in model.signatures if one.name == self._place[1]), model.signatures[0])
         body = engine.example_body(model, signature.name)
+        is_external = changed.runtime == "external"
+        headers = engine.settings.server(answer.server).headers if is_external else {}
         if self._view == "curl":
-            return curl_snippet(changed.url, model.name, body)
+            return curl_snippet(changed.url, model.name, body, headers)
         if self._view == "Python":
-            return python_snippet(changed.url, model.name, body)
+            return python_snippet(changed.url, model.name, body, headers)
         return grpc_snippet(urlsplit(changed.url).hostname or "127.0.0.1", model.name, signature, body)
 
 

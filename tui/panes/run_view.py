@@ -8,6 +8,7 @@ from textual.reactive import var
 
 from serving_ctl.bench.progress import Progress
 from serving_ctl.results.record import RunRecord
+from tui.answer import answer
 from tui.steps import Step, step_in_flight, steps_of
 from tui.widgets.histogram_chart import HistogramChart
 from tui.widgets.latency_chart import LatencyChart
@@ -22,6 +23,8 @@ TICKS, SIZES, HISTOGRAM, TABLE = "-ticks", "-sizes", "-histogram", "-table"
 the long table of a finished run alone where there are few rows."""
 LONG = 6
 """Rows of a table from which on it leaves a chart no room on a short screen."""
+ROOMY = 34
+"""Rows of the screen beside those of the table from which on there is room for how its metric is measured."""
 
 
 class RunView(Vertical):
@@ -33,7 +36,7 @@ class RunView(Vertical):
         &.-has-run {
             #charts, RatioTable, Note, RowDetails { display: block; }
         }
-        #charts { layout: horizontal; height: 1fr; min-height: 8; }
+        #charts { layout: horizontal; height: 1fr; min-height: 6; }
         LatencyChart, SizeChart, HistogramChart { display: none; }
         &.-ticks LatencyChart, &.-sizes SizeChart, &.-table SizeChart { display: block; }
         &.-histogram HistogramChart { display: block; }
@@ -140,9 +143,16 @@ class RunView(Vertical):
     def _show_table(self, run: RunRecord) -> None:
         step = self._current_step(run)
         self.query_one(RatioTable).show_table(run, step, self._number, len(steps_of(run)))
-        self.query_one("#table-notes", Note).say(*step.table(run).notes[:1])
+        self._show_notes(run, step)
         self._show_details(run, step)
         self._show_view(run)
+
+    def _show_notes(self, run: RunRecord, step: Step) -> None:
+        """Of a run that has ended the answer, then what the rate means and how its metric is measured."""
+        table = step.table(run)
+        lead = answer(table, run.targets[0].name, step.metric) if run.end and step.metric else ()
+        has_room = self.screen.size.height - len(table.rows) >= ROOMY
+        self.query_one("#table-notes", Note).say(*table.notes[: 2 if has_room else 1], lead=lead)
 
     def _show_details(self, run: RunRecord, step: Step) -> None:
         row = self.query_one(RatioTable).cursor

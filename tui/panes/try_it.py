@@ -25,7 +25,7 @@ from tui.panes.pane import Pane
 
 ASK = "No server is up. {toggle_servers} starts them; then a sentence or a JSON body can be sent to all."
 BUSY = "A run is on and is not disturbed; {cancel_run} cancels it."
-LEAST_ROOM, HOW_COLUMNS = 20, 52
+LEAST_ROOM, HOW_COLUMNS = 20, 56
 """Columns for the names of signatures at least, and those for the words around them."""
 STALE = "The body has changed: these answers are to an earlier one. "
 
@@ -41,6 +41,17 @@ def sentence_body(signature: Any, sentence: str) -> bytes:
     scalar = signature.inputs[0].shape == ()
     values = {"inputs": {signature.inputs[0].name: sentence}} if scalar else {"instances": [sentence]}
     return json.dumps({"signature_name": signature.name, **values}, ensure_ascii=False).encode()
+
+
+def in_order_of(value: Any, first: Any) -> Any:
+    """``value`` with the keys of its objects as ``first`` has them, so that two answers can be read side by side."""
+    if isinstance(value, dict) and isinstance(first, dict):
+        known = [key for key in first if key in value]
+        return {key: in_order_of(value[key], first.get(key)) for key in (*known, *(value.keys() - first.keys()))}
+    if isinstance(value, list) and isinstance(first, list):
+        alike = [*first, *[None] * (len(value) - len(first))]
+        return [in_order_of(one, other) for one, other in zip(value, alike, strict=False)]
+    return value
 
 
 def difference_text(trial: Any) -> str:
@@ -202,7 +213,7 @@ class TryItPane(Pane, can_focus=True):
         self.set_class(not by_sentence, "-body")
         names = [one.name for one in self._model.signatures]
         how = "Enter sends" if by_sentence else keys.say("{try_send} sends")
-        more = keys.say(" · {try_leave_text}, {next_view} next signature") if len(names) > 1 else ""
+        more = keys.say(" · {try_leave_text} and {next_view}: next signature") if len(names) > 1 else ""
         shown = signature_text(names, self._chosen, max(LEAST_ROOM, self.size.width - HOW_COLUMNS))
         self.query_one("#try-signature", Static).update(f"{shown}   ({how}{more})")
         try:
@@ -236,18 +247,19 @@ class TryItPane(Pane, can_focus=True):
             self._say(str(error))
             return
         replies = {reply.server: reply for reply in self._trial.replies}
+        first = next((reply.answer for reply in self._trial.replies if reply.answer is not None), None)
         for server, box in self._answers.items():
-            self._show_reply(server, box, replies.get(server))
+            self._show_reply(server, box, replies.get(server), first)
         self._judge_age()
 
-    def _show_reply(self, server: str, box: VerticalScroll, reply: Any) -> None:
+    def _show_reply(self, server: str, box: VerticalScroll, reply: Any, first: Any) -> None:
         box.border_title = f"{server_glyph(server)} {server}"
         if reply is None:
             text = keys.say("Not running; {toggle_servers} starts it.")
         else:
             box.border_title += f"  {formatting.significant(reply.ms)} ms"
             box.border_subtitle = "one request"
-            text = f"✗ no prediction\n\n{reply.problem}" if reply.problem else shortened(json_text(reply.answer))
+            text = f"✗ no prediction\n\n{reply.problem}" if reply.problem else _answer_text(reply.answer, first)
         box.query_one(Static).update(Text(text))
         box.scroll_home(animate=False)
 
@@ -262,6 +274,10 @@ class TryItPane(Pane, can_focus=True):
 
     def _say(self, sentence: str) -> None:
         self.query_one("#try-difference", Static).update(sentence)
+
+
+def _answer_text(answer: Any, first: Any) -> str:
+    return shortened(json_text(in_order_of(answer, first)))
 
 
 def _answer_box(server: str, number: int) -> VerticalScroll:

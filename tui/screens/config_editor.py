@@ -32,7 +32,7 @@ class ConfigEditor(ModalScreen[None]):
     DEFAULT_CSS = """
     ConfigEditor {
         align: center middle;
-        #configs { width: 100; max-width: 98%; height: 30; max-height: 98%; border: round $accent; background: $surface;
+        #configs { width: 98%; max-width: 140; height: 96%; max-height: 60; border: round $accent; background: $surface;
                    padding: 0 1; border-title-style: bold; }
         #configs-tabs { height: 1; }
         #configs-path { height: auto; max-height: 2; color: $quiet; }

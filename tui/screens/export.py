@@ -20,6 +20,7 @@ from serving_ctl.results.record import RunRecord
 from tui import keys
 
 PICTURE = ".svg"
+ENDINGS = (".md", ".csv", ".json", ".html", ".svg", ".png")
 FORMATS = (
     ".md tables · .csv one line a cell · .json everything · .html one page with charts · .svg, .png the chart alone"
 )
@@ -51,6 +52,7 @@ class ExportScreen(ModalScreen[None]):
     """Asks for a path and writes; stays with the path until it is left."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        *keys.bindings("export"),
         *keys.bindings("written"),
         Binding("escape", "leave", "leave"),
         Binding("enter", "leave", "leave", show=False),
@@ -60,6 +62,8 @@ class ExportScreen(ModalScreen[None]):
         align: center middle;
         #export { width: 76; max-width: 96%; height: auto; border: round $accent; background: $surface;
                   padding: 1 2; border-title-style: bold; }
+        #export-input { border: round $border; background: $surface; }
+        #export-input:focus { border: round $accent; }
         #export-formats, #export-path { color: $quiet; height: auto; margin-top: 1; }
         &.-written #export-formats { display: none; }
         #export-answer { color: $warn; margin-top: 1; height: auto; }
@@ -81,7 +85,8 @@ class ExportScreen(ModalScreen[None]):
         """The path to edit, the whole path, and what is to be said about it."""
         with Vertical(id="export") as box:
             box.border_title = self._title
-            box.border_subtitle = "Enter writes · Escape leaves"
+            more = "" if self._path.suffix == PICTURE else f"{keys.hint('export')} · "
+            box.border_subtitle = f"Enter writes · {more}Escape leaves"
             yield Input(str(self._path), id="export-input", select_on_focus=False)
             if self._path.suffix != PICTURE:
                 yield Static(FORMATS, id="export-formats", markup=False)
@@ -109,6 +114,15 @@ class ExportScreen(ModalScreen[None]):
             self._answer(str(error))
         else:
             self._say_written(path)
+
+    def action_next_format(self) -> None:
+        """The next ending that a run can be written with."""
+        field = self.query_one("#export-input", Input)
+        if self._path.suffix != PICTURE and self._written is None:
+            path = Path(field.value)
+            number = ENDINGS.index(path.suffix) + 1 if path.suffix in ENDINGS else 0
+            field.value = str(path.with_suffix(ENDINGS[number % len(ENDINGS)])) if path.name else field.value
+            field.cursor_position = len(field.value)
 
     def action_leave(self) -> None:
         """Nothing more to write."""

@@ -40,11 +40,15 @@ def flags_to_show(known: Mapping[str, Any], flags: Flags, find: str) -> list[str
 class FlagsForm(ModalScreen[str]):
     """Gives back what has become of the flags, in one sentence; nothing when they were left as they are."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings("flags"), Binding("escape,q", "leave", "leave")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *keys.bindings("flags"),
+        Binding("enter", "edit", "edit", show=False, priority=True),
+        Binding("escape,q", "leave", "leave"),
+    ]
     DEFAULT_CSS = """
     FlagsForm {
         align: center middle;
-        #flags { width: 100; max-width: 98%; height: 36; max-height: 98%; border: round $accent; background: $surface;
+        #flags { width: 98%; max-width: 140; height: 96%; max-height: 48; border: round $accent; background: $surface;
                  padding: 0 1; border-title-style: bold; }
         DataTable { height: 1fr; background: $surface; }
         #flags-help { height: auto; max-height: 5; min-height: 2; color: $quiet; margin-top: 1; }
@@ -67,7 +71,7 @@ class FlagsForm(ModalScreen[str]):
         """What to find, the flags, the help of the one under the cursor, its new value, and what is to be said."""
         with Vertical(id="flags") as box:
             box.border_title = "● tf-serving: flags"
-            box.border_subtitle = f"Enter edits · {keys.hint('flags')} · Escape leaves"
+            box.border_subtitle = _list_hint()
             yield Input(placeholder="part of a name or help; Enter keeps it, Escape shows all", id=FIND, compact=True)
             yield DataTable(cursor_type="row")
             yield Static("", id="flags-help", markup=False)
@@ -85,12 +89,21 @@ class FlagsForm(ModalScreen[str]):
         self.query_one("#flags-help", Static).update(f"{flag.name}: {flag.help}" if flag else self._flag_name)
 
     def on_data_table_row_selected(self) -> None:
-        """Enter: edit its value."""
-        if self._flag_name in self._known:
-            self.add_class("-editing")
+        """A click on the flag under the cursor."""
+        self.action_edit()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In a field the keys before a text mean what they mean there."""
+        del parameters
+        return action not in {"find", "edit"} or not isinstance(self.focused, Input)
+
+    def action_edit(self) -> None:
+        """Edit the value of the flag under the cursor."""
+        if name := self._flag_name if self._flag_name in self._known else "":
             edit = self.query_one(f"#{EDIT}", Input)
-            edit.value = flag_text(value) if (value := self._flags.get(self._flag_name, "")) != "" else ""
-            edit.focus()
+            edit.value = flag_text(value) if (value := self._flags.get(name, "")) != "" else ""
+            edit.placeholder = f"{name}: empty is the server's default"
+            self._open_field("-editing", edit, "Enter takes the value · Escape leaves it as it was")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Show what is found."""
@@ -100,7 +113,7 @@ class FlagsForm(ModalScreen[str]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Take the value, or keep what was found."""
         if event.input.id == FIND:
-            self.query_one(DataTable).focus()
+            self._to_list()
             return
         name, text = self._flag_name, event.value.strip()
         try:
@@ -112,8 +125,7 @@ class FlagsForm(ModalScreen[str]):
 
     def action_find(self) -> None:
         """Type what to find."""
-        self.add_class("-finding")
-        self.query_one(f"#{FIND}", Input).focus()
+        self._open_field("-finding", self.query_one(f"#{FIND}", Input), "Enter keeps what is found · Escape shows all")
 
     def action_default(self) -> None:
         """The server's default for the flag under the cursor."""
@@ -135,7 +147,7 @@ class FlagsForm(ModalScreen[str]):
         elif self.has_class("-finding"):
             self.remove_class("-finding")
             self.query_one(f"#{FIND}", Input).value = ""
-            self.query_one(DataTable).focus()
+            self._to_list()
         elif self._agreed or self._flags == self._engine.settings.tf_serving.flags:
             self.dismiss("")
         else:
@@ -204,10 +216,25 @@ class FlagsForm(ModalScreen[str]):
 
     def _close_edit(self) -> None:
         self.remove_class("-editing")
-        self.query_one(DataTable).focus()
+        self._to_list()
+
+    def _open_field(self, mode: str, field: Input, hint: str) -> None:
+        """Show a field with what its keys do; the focus moves at once, so that the next key is its first letter."""
+        self.add_class(mode)
+        self.query_one("#flags").border_subtitle = hint
+        self.set_focus(field)
+
+    def _to_list(self) -> None:
+        self.query_one("#flags").border_subtitle = _list_hint()
+        self.set_focus(self.query_one(DataTable))
 
     def _say(self, sentence: str) -> None:
         self.query_one("#flags-answer", Static).update(sentence)
+
+
+def _list_hint() -> str:
+    """What the keys do while the list has the focus."""
+    return f"Enter edits · {keys.hint('flags')} · Escape leaves"
 
 
 def told(path: Path | None) -> str:

@@ -22,13 +22,30 @@ READING = (
 PLACE_OF_PANE = {"bench": "table"}
 NAMES = {"bench": "Bench", "model": "Model", "try": "Try it", "logs": "Logs", "history": "History"}
 SHARED = {
-    "bench": ("next_view", "step_table_minus_1", "step_table_1", "copy", "open_export"),
-    "model": ("next_view", "copy", "update"),
-    "try": ("next_view", "copy", "update"),
-    "logs": ("next_view", "copy"),
-    "history": ("copy", "update"),
+    "bench": {
+        "next_view": "Another view: ticks, sizes or histogram",
+        "step_table_minus_1": "",
+        "step_table_1": "",
+        "copy": "Copy the table in sight",
+        "open_export": "",
+    },
+    "model": {
+        "next_view": "The JSON as it was sent, or a snippet that asks: curl, Python, gRPC",
+        "copy": "Copy the JSON or the snippet",
+        "update": "Ask the servers again",
+    },
+    "try": {
+        "next_view": "The next signature",
+        "copy": "Copy the body and all answers as JSON",
+        "update": "Ask for the signatures again",
+    },
+    "logs": {
+        "next_view": "All lines, warnings and errors, or errors alone",
+        "copy": "Copy the passing lines of the log in focus",
+    },
+    "history": {"copy": "Copy the list", "update": "Read the list again"},
 }
-"""Keys that work everywhere and mean something of its own on a pane, by id."""
+"""What keys that work everywhere mean on a pane, by id; nothing where it is what the table of keys says."""
 
 
 class HelpScreen(ModalScreen[None]):
@@ -52,7 +69,7 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(id="help") as sheet:
             sheet.border_title = f"keys, those of {NAMES[self._pane]} first"
             sheet.border_subtitle = "↑ ↓ scroll · Escape closes"
-            yield Static(_key_table(self._pane))
+            yield Static(_key_table(self._pane), id="help-keys")
             yield Static(Text(f"\n{READING}"))
 
 
@@ -62,7 +79,7 @@ def _key_table(pane: str) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
-    _add(table, f"{NAMES[pane]} pane", [*keys.help_rows(own), *keys.help_rows("main", SHARED[pane])])
+    _add(table, f"{NAMES[pane]} pane", [*keys.help_rows(own), *_shared_rows(pane)])
     for place in sorted(keys.PLACES, key=lambda one: one != "main"):
         if place != own:
             table.add_row()
@@ -70,7 +87,14 @@ def _key_table(pane: str) -> Table:
     return table
 
 
+def _shared_rows(pane: str) -> list[tuple[str, str]]:
+    """The keys that work everywhere, with what they mean on this pane."""
+    meant = SHARED[pane]
+    shared = (key for key in keys.table() if key.place == "main" and key.id in meant)
+    return [(keys.written(key), meant[key.id] or key.help) for key in shared]
+
+
 def _add(table: Table, title: str, rows: list[tuple[str, str]]) -> None:
-    table.add_row(Text(""), Text(title, "bold underline"))
+    table.add_row(Text(""), Text(title, "bold"))
     for written, what in rows:
         table.add_row(Text(written, "bold"), Text(what))

@@ -25,6 +25,8 @@ class Listing(ModalScreen[None]):
     TITLE = ""
     PLACE = ""
     COLUMNS: ClassVar[tuple[str, ...]] = ()
+    NUMBERS: ClassVar[frozenset[str]] = frozenset()
+    """Columns whose cells stand at their right edge."""
     REFRESH_S: ClassVar[float] = 0.0
     """Seconds between two looks; 0 looks once and after each act."""
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "app.pop_screen", "close")]
@@ -33,7 +35,7 @@ class Listing(ModalScreen[None]):
         align: center middle;
         #listing { width: 94; max-width: 98%; height: auto; max-height: 92%; border: round $accent;
                    background: $surface; padding: 0 1; border-title-style: bold; }
-        DataTable { height: auto; max-height: 16; background: $surface; }
+        DataTable { height: auto; max-height: 60vh; background: $surface; }
         #listing-note { height: auto; color: $quiet; }
         #listing-more { height: auto; margin-top: 1; }
     }
@@ -50,7 +52,7 @@ class Listing(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Look, and again where things move by themselves."""
-        self.query_one(DataTable).add_columns(*self.COLUMNS)
+        self.query_one(DataTable).add_columns(*(self._cell(name, name) for name in self.COLUMNS))
         self.look()
         if self.REFRESH_S:
             self.set_interval(self.REFRESH_S, self.look)
@@ -87,9 +89,12 @@ class Listing(ModalScreen[None]):
         table, row = self.query_one(DataTable), self.row
         table.clear()
         for cells in rows:
-            table.add_row(*(Text(cell) for cell in cells))
+            table.add_row(*(self._cell(name, cell) for name, cell in zip(self.COLUMNS, cells, strict=True)))
         table.move_cursor(row=min(row, max(0, len(rows) - 1)))
         self.looked(len(rows))
+
+    def _cell(self, column: str, text: str) -> Text:
+        return Text(text, justify="right" if column in self.NUMBERS else "left")
 
     def looked(self, count: int) -> None:
         """The table holds ``count`` rows."""

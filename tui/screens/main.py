@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
-import msgspec
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -21,16 +19,16 @@ from serving_ctl import formatting
 from serving_ctl.bench.progress import Progress
 from serving_ctl.config import Settings
 from serving_ctl.errors import ServerStartError, TfServeError
-from serving_ctl.events import AnyEvent, Event, LogLine
+from serving_ctl.events import Event, LogLine, RunFailed
 from tui import keys
 from tui.bridge import Bridge, play
 from tui.conductor import Conductor, OpenEngine, is_up, open_engine
 from tui.dialogs import Dialogs
-from tui.drawing import KNOWN
 from tui.messages import BenchAdvanced, ExportWanted, RunOpened
 from tui.panes.bench import BenchPane
 from tui.panes.pane import Pane
-from tui.possible import EARLY, NOT_OPEN, Situation, obstacle
+from tui.possible import EARLY, NOT_OPEN, Situation, obstacle, what_matters
+from tui.replay import Replay
 from tui.widgets.drawn import Drawn
 from tui.widgets.key_line import KeyLine
 from tui.widgets.server_card import ServerCard
@@ -44,14 +42,6 @@ HISTORY = "history"
 NARROW, BROAD, TALL = 100, 170, 34
 """Columns below which the cards lie on top of the panes, and from which on two charts stand side by side; rows from
 which on chart and details both have room."""
-
-
-class Replay(msgspec.Struct, frozen=True, kw_only=True):
-    """A recording to play instead of driving servers."""
-
-    path: Path
-    events: tuple[AnyEvent, ...]
-    speed: float = 1.0
 
 
 class MainScreen(Screen[None]):
@@ -77,6 +67,8 @@ class MainScreen(Screen[None]):
     """What the line of keys and the first screen show as possible."""
     note: var[str] = var(LOOKING)
     """What goes on before the engine is there."""
+    trouble: var[str] = var("", init=False)
+    """Why the newest run or start came to nothing, until something else is done."""
 
     def __init__(
         self,
@@ -109,7 +101,7 @@ class MainScreen(Screen[None]):
         title.set_reactive(TitleLine.mode, f"replay of {self._replay.path.name}" if self._replay else "")
         yield title.data_bind(main.progress)
         with Horizontal(id="body"):
-            servers = self.conductor.servers if live else KNOWN
+            servers = self._replay.servers if self._replay else self.conductor.servers
             yield Side(servers, clock=self._clock, live=live).data_bind(main.progress)
             with Vertical(id="right"):
                 yield TabLine().data_bind(active=main.pane)
@@ -117,7 +109,7 @@ class MainScreen(Screen[None]):
                     with Container(id="bench"):
                         yield BenchPane(self.conductor).data_bind(
                             main.progress, main.activity, main.cancelling, main.step, main.paused, main.presets,
-                            main.situation, main.note, main.offer,
+                            main.situation, main.note, main.offer, main.trouble,
                         )  # fmt: skip
                     for name in ("model", "try", "logs", "history"):
                         yield Container(id=name)
@@ -146,9 +138,9 @@ class MainScreen(Screen[None]):
 
     def on_bench_advanced(self, message: BenchAdvanced) -> None:
         """Show the newest progress."""
-        was = self._what_matters(self.progress)
+        was = what_matters(self.progress)
         self.progress = message.progress
-        if self._what_matters(message.progress) != was:
+        if what_matters(message.progress) != was:
             self.show_situation()
 
     def on_run_opened(self, message: RunOpened) -> None:
@@ -156,8 +148,14 @@ class MainScreen(Screen[None]):
         if self.conductor.is_running:
             self.notify("A run is on; an earlier one can be opened when it has ended.", severity="warning")
             return
+        self.trouble = ""
         self.bridge.show(message.record)
         self.action_show_pane("bench")
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """What was being done has ended: other things are possible."""
+        if event.worker.is_finished:
+            self.show_situation()
 
     def on_export_wanted(self, message: ExportWanted) -> None:
         """Export a kept run."""
@@ -232,7 +230,10 @@ class MainScreen(Screen[None]):
             self.app.simulate_key(key)
 
     def say_error(self, error: TfServeError) -> None:
-        """Show an error that is meant for people."""
+        """Show an error that is meant for people; it stays on the Bench pane, unless the run's own line says it."""
+        run = self.progress.run
+        if run is None or not isinstance(run.end, RunFailed) or run.end.reason not in str(error):
+            self.trouble = str(error)
         self.notify(str(error), title="Not done", severity="error", timeout=15, markup=False)
 
     def _take(self, event: Event) -> None:
@@ -374,7 +375,8 @@ class MainScreen(Screen[None]):
             self.spawn(play(self._replay.events, self.bridge.emit, self._replay.speed), "replay")
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> Worker[None]:
-        """A worker; one of the same name that still runs is cancelled."""
+        """A worker; one of the same name that still runs is cancelled. What went wrong before is no longer shown."""
+        self.trouble = ""
         return self.run_worker(work, name=name, group=name, exclusive=True)
 
     @property
@@ -387,10 +389,6 @@ class MainScreen(Screen[None]):
     def _meant_servers(self) -> tuple[str, ...]:
         card = self.focused
         return (card.server,) if isinstance(card, ServerCard) else self.conductor.servers
-
-    def _what_matters(self, progress: Progress) -> tuple[object, ...]:
-        states = tuple((name, changed.state) for name, changed in progress.servers.items())
-        return (states, progress.run is not None, progress.is_running, progress.started)
 
     async def _leave(self, *, stop_servers: bool, also: Sequence[str]) -> None:
         try:

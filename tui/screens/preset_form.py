@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Select, Static
 
 from serving_ctl.errors import TfServeError
+from tui import keys
 from tui.preset_fields import Field, WrongField, fields_of, guilty, table_of, text_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class PresetForm(ModalScreen[str]):
     """Gives back the name of the preset to run now; nothing when it was only kept, saved or left."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave")]
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings("preset"), Binding("escape", "leave", "leave")]
     DEFAULT_CSS = """
     PresetForm {
         align: center middle;
@@ -33,6 +34,8 @@ class PresetForm(ModalScreen[str]):
         .form-field { height: auto; }
         .form-field.-wrong .form-wrong { display: block; }
         .form-row Input, .form-row Select { width: 1fr; }
+        .form-row Input, .form-row SelectCurrent { background: $panel; }
+        .form-row Input:focus, .form-row Select:focus SelectCurrent { background: $background; }
         #form-answer { height: auto; min-height: 1; color: $warn; margin-top: 1; }
         #form-buttons { height: auto; align-horizontal: center; margin-top: 1; }
         Button { margin: 0 1; }
@@ -53,7 +56,7 @@ class PresetForm(ModalScreen[str]):
         """Which preset, its fields, what is to be said, and what can be done."""
         with Vertical(id="form") as box:
             box.border_title = "preset"
-            box.border_subtitle = "Tab next · Escape leaves"
+            box.border_subtitle = f"{keys.hint('preset')} · Tab next · Escape leaves"
             with Horizontal(classes="form-row"):
                 yield Label("begin with")
                 options = [(name, name) for name in self._names]
@@ -81,9 +84,24 @@ class PresetForm(ModalScreen[str]):
         self._say("")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
+        """The mouse or Enter chose."""
+        self._take(save=event.button.id == "form-save", run=event.button.id == "form-run")
+
+    def action_run(self) -> None:
+        """Run it now."""
+        self._take(run=True)
+
+    def action_keep(self) -> None:
+        """Keep it for this session."""
+        self._take()
+
+    def action_save(self) -> None:
+        """Write it."""
+        self._take(save=True)
+
+    def _take(self, *, save: bool = False, run: bool = False) -> None:
         """Take the fields; what is wrong with them is said, and the form stays."""
         name = self.query_one("#form-name", Input).value.strip()
-        save = event.button.id == "form-save"
         try:
             path = self._engine.presets.change(name, table_of(self._table, self._texts()), save=save)
         except TfServeError as error:
@@ -91,7 +109,7 @@ class PresetForm(ModalScreen[str]):
             return
         if path is not None:
             self.app.notify(f"{name} is saved in {path}", title="Preset", markup=False)
-        self.dismiss(name if event.button.id == "form-run" else "")
+        self.dismiss(name if run else "")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """What was wrong with the field is being mended."""
@@ -106,7 +124,7 @@ class PresetForm(ModalScreen[str]):
             self.dismiss("")
             return
         self._agreed = True
-        self._say("Changed and not kept: the buttons keep it, Escape again gives it up.")
+        self._say(keys.say("Changed and not kept: {preset_keep} keeps it, Escape again gives it up."))
 
     def _say_wrong(self, error: TfServeError) -> None:
         """Say it at the field, where that is known, and go there."""

@@ -23,6 +23,7 @@ class TasksScreen(Listing):
     TITLE = "● tf-serving: tasks of the Swarm service"
     PLACE = "tasks"
     COLUMNS: ClassVar[tuple[str, ...]] = ("task", "state", "node", "address", "for")
+    NUMBERS = frozenset({"task", "for"})
     REFRESH_S = 1.0
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings("tasks")]
 

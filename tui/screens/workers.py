@@ -23,6 +23,7 @@ class WorkersScreen(Listing):
     TITLE = "■ flask: gunicorn's workers"
     PLACE = "workers"
     COLUMNS: ClassVar[tuple[str, ...]] = ("pid", "CPU", "memory", "requests", "up for")
+    NUMBERS = frozenset(COLUMNS)
     REFRESH_S = 1.0
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings("workers")]
 

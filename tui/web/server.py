@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 from aiohttp.typedefs import Handler
 from textual_serve.server import Server, to_int
 
@@ -89,6 +89,7 @@ class PageServer(Server):
         self._names = {"localhost", host.lower(), socket.gethostname().lower()}
         self._sessions: set[Session] = set()
         self._ending: set[asyncio.Task[None]] = set()
+        self._closing = False
 
     def application(self) -> web.Application:
         """The routes, with what guards them."""
@@ -113,6 +114,9 @@ class PageServer(Server):
         websocket = web.WebSocketResponse(heartbeat=HEARTBEAT_S)
         await websocket.prepare(request)
         await self._wait_for_ends()
+        if self._closing:
+            await websocket.close(code=WSCloseCode.GOING_AWAY)
+            return websocket
         session = Session(self._argv, websocket, self.download_manager)
         self._sessions.add(session)
         try:
@@ -123,7 +127,8 @@ class PageServer(Server):
         return websocket
 
     async def on_shutdown(self, app: web.Application) -> None:
-        """End every app."""
+        """End every app; none is started any more."""
+        self._closing = True
         await asyncio.gather(*map(self._end, self._sessions))
 
     async def _show_page(self, request: web.Request) -> web.FileResponse:

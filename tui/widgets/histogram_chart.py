@@ -17,6 +17,8 @@ from tui.widgets.row_details import Choice
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 LABEL_COLUMNS = 13
+EMPTY = "Filled in when a cell of this row has finished."
+FINISHED = "This run kept no distribution of the row."
 CUT_AT = 0.995
 """Share of the requests that the axis covers; the rest is counted at its end, so that one outlier hides nothing."""
 
@@ -34,12 +36,12 @@ def histogram_lines(
     if not filled or room < 20:
         return [
             cut_line(title, width),
-            line(Span("Filled in when a cell of this row has finished; early recordings hold none.", "quiet")),
+            line(Span(FINISHED if bins else EMPTY, "quiet")),
         ]
     ticks = nice_scale(max(_covered(values) for values in filled.values()), max(2, room // 14))
     columns = {server: _columns(values, ticks[-1], room) for server, values in filled.items()}
     most = max(max(counts) for counts, _ in columns.values())
-    legend = flow([title, line(Span(f"bar = at most {formatting.count(most)} requests", "quiet"))], width)
+    legend = flow([title, line(Span(f"highest bar {formatting.count(most)} requests", "quiet"))], width)
     rows = max(1, (height - len(legend) - 2) // max(1, len(targets)))
     lines = list(legend)
     for target in targets:
@@ -93,7 +95,8 @@ def _band(target: Target, counts: Sequence[int], beyond: int, most: int, rows: i
         if row == 0 and beyond:
             note = f"{formatting.count(beyond)} ▸"
             text = text[: -len(note)] + note
-        lines.append(line(Span(left(label, LABEL_COLUMNS - 1) + " ", "quiet"), Span(text, server_role(target.server))))
+        role = server_role(target.server)
+        lines.append(line(Span(left(label, LABEL_COLUMNS - 1) + " ", f"strong {role}"), Span(text, role)))
     return lines
 
 
@@ -145,7 +148,7 @@ class HistogramChart(Drawn):
     def draw(self, size: Size) -> Sequence[Line]:
         """The bands at this size; histograms are merged when they are first seen."""
         if not self._bins:
-            self._bins = {server: merged_bins(cells) for server, cells in self._cells.items()}
+            self._bins = {server: merged_bins(cells) for server, cells in self._cells.items() if cells}
         return histogram_lines(self._targets, self._bins, self._heading, size.width, size.height)
 
 

@@ -34,14 +34,11 @@ def tail_lines(lines: Sequence[str], width: int, height: int) -> list[Line]:
 class LogTail(Drawn, can_focus=True):
     """Follows what one server writes, until the reader scrolls."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings("logs")]
+    BINDINGS: ClassVar[list[BindingType]] = [one for one in keys.bindings("logs") if one.action != "filter"]
     DEFAULT_CSS = """
     LogTail { height: 1fr; border: round $border; border-title-style: bold; padding: 0 1; }
     LogTail:focus { border: round $accent; }
     """
-
-    class FilterWanted(Message):
-        """The filter key was pressed."""
 
     class AllWanted(Message):
         """The key for all lines was pressed."""
@@ -72,10 +69,6 @@ class LogTail(Drawn, can_focus=True):
             return [line(Span(part, "quiet")) for part in wrap(self._nothing, size.width)]
         end = self.lines.end if self._end is None else self._end
         return tail_lines(self.lines.between(end - size.height, end), size.width, size.height)
-
-    def action_filter(self) -> None:
-        """Ask for a text."""
-        self.post_message(self.FilterWanted())
 
     def action_show_all(self) -> None:
         """No filter."""

@@ -7,6 +7,7 @@ own shape stands at the slot's median, so that they can be told apart without co
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -22,6 +23,8 @@ DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 """Braille: bits of the left and the right column, from the top down."""
 BRAILLE = 0x2800
 SUBROWS = 4
+MIDDLE = 1.5
+"""Dots below the middle of a row: a tick's value lies beside its label, a mark in the row of the nearest label."""
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -179,7 +182,7 @@ class Canvas:
 
     def _subrow(self, value: float) -> int:
         last = self.height * SUBROWS - 1
-        return last - round(min(1.0, max(0.0, self._share(value))) * self._reach)
+        return last - round(min(1.0, max(0.0, self._share(value))) * self._reach + MIDDLE)
 
     def _share(self, value: float) -> float:
         """Where ``value`` stands between the scale's ends, 0 … 1."""
@@ -219,9 +222,26 @@ class Canvas:
 
 def _axis(shown: Sequence[Slot], margin: int, width: int, across: int) -> list[Line]:
     room = width - margin
-    rule = "".join("┴" if column % across == across - 1 else "─" for column in range(room))
+    rule = list("".join("┴" if column % across == across - 1 else "─" for column in range(room)))
+    for number, text in _rounds(shown, across):
+        rule[number * across : number * across + len(text)] = text
     sizes = "".join(formatting.count(slot.size).center(across - 1) + " " for slot in shown)
     return [
-        (Span(" " * (margin - 1) + "└" + rule, "faint"),),
+        (Span(" " * (margin - 1) + "└", "faint"), *_written("".join(rule[:room]))),
         (Span(" " * margin + sizes[:room], "quiet"),),
     ]
+
+
+def _rounds(shown: Sequence[Slot], across: int) -> list[tuple[int, str]]:
+    """(slot, text) where a round begins: its name as long as its slots are wide."""
+    begins = [number for number, slot in enumerate(shown) if not number or shown[number - 1].round != slot.round]
+    found = []
+    for begin, end in pairwise([*begins, len(shown)]):
+        names = (f"round {shown[begin].round}", f"r{shown[begin].round}")
+        found.append((begin, next((name for name in names if len(name) < (end - begin) * across), "")))
+    return found
+
+
+def _written(rule: str) -> Line:
+    """A rule with words in it: they are read, it is not."""
+    return tuple(Span(text, "faint" if text[0] in "─┴" else "quiet") for text in re.findall(r"[─┴]+|[^─┴]+", rule))

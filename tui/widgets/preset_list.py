@@ -12,13 +12,16 @@ from textual.reactive import var
 
 from serving_ctl import formatting
 from tui import keys
-from tui.drawing import Line, Span, cut_line, flow, left, line, wrap
+from tui.drawing import Line, Span, cut_line, flow, left, line, line_width, right, wrap
 from tui.possible import Situation
 from tui.widgets.drawn import Drawn
 
 if TYPE_CHECKING:
     from serving_ctl.engine import PresetSummary
 
+TIME_COLUMNS, CELLS_COLUMNS = len("about 10m00s"), len("  160 cells")
+SECONDS_MOST = 10.0
+"""Seconds below which an expected time is told in whole ones."""
 WELCOME = "What does TensorFlow Serving give you over gunicorn + Flask, with your model, on this machine?"
 ELSEWHERE = {
     "show_pane_model": "what the servers serve",
@@ -32,7 +35,8 @@ ELSEWHERE = {
 """Where else a newcomer may look: keys by id."""
 READY = "The servers are ready: press 1 to run {name}, or any other number. "
 MOVING = "The servers are on their way; {toggle_servers} calls that off."
-NEXT_STEP = "A number runs its test; servers that do not run are started first. {toggle_servers} only starts them."
+NEXT_STEP = "A number runs its test; servers that do not run are started first. {toggle_servers} only starts them. "
+CELLS = "A cell is one server at one size in one round."
 
 
 def preset_lines(
@@ -49,9 +53,10 @@ def preset_lines(
     if note:
         lines += [*((Span(text, "quiet"),) for text in wrap(note, width)), ()]
     widest = max((cell_len(preset.name) for preset in presets), default=0)
-    lines += [spans for preset in presets for spans in _preset_lines(preset, widest, width)]
-    if presets and not now.problem and not now.all_up:
-        lines += [(), *((Span(text, "quiet"),) for text in wrap(keys.say(NEXT_STEP), width))]
+    titles = max((cell_len(preset.title) for preset in presets), default=0)
+    lines += [spans for preset in presets for spans in _preset_lines(preset, widest, titles, width)]
+    if presets and not now.problem and not now.all_up and not now.is_moving:
+        lines += [(), *((Span(text, "quiet"),) for text in wrap(keys.say(NEXT_STEP) + CELLS, width))]
     return (
         [*lines, (), *flow([_elsewhere(name, words) for name, words in ELSEWHERE.items()], width)] if presets else lines
     )
@@ -86,11 +91,21 @@ def _with_keys(sentence: str, shown: Sequence[str], width: int) -> list[Line]:
     ]
 
 
-def _preset_lines(preset: PresetSummary, widest: int, width: int) -> list[Line]:
-    """Key, name, title and times; the times go below where one line is too short for all."""
-    head = line(Span(f" {preset.key} ", "key"), Span(f" {left(preset.name, widest)}  ", "strong"), preset.title)
-    facts = f"{formatting.plural(preset.cells, 'cell')}, about {formatting.duration(preset.expected_s)}"
-    first, *rest = flow([head, line(Span(facts, "quiet"))], width, gap=2)
+def _preset_lines(preset: PresetSummary, widest: int, titles: int, width: int) -> list[Line]:
+    """Key, name, title and times in columns; the times go below where one line is too short for all."""
+    head = line(Span(f" {preset.key} ", "key"), Span(f" {left(preset.name, widest)}  ", "strong"))
+    brief = preset.expected_s < SECONDS_MOST
+    expected = f"{formatting.count(round(preset.expected_s))} s" if brief else formatting.duration(preset.expected_s)
+    facts = line(
+        Span(
+            right(f"about {expected}", TIME_COLUMNS) + right(formatting.plural(preset.cells, "cell"), CELLS_COLUMNS),
+            "quiet",
+        )
+    )
+    whole = (*head, Span(left(preset.title, titles)), Span("  "), *facts)
+    if line_width(whole) <= width:
+        return [whole]
+    first, *rest = flow([(*head, Span(preset.title)), facts], width, gap=2)
     return [first, *(cut_line((Span(" " * (widest + 6)), *spans), width) for spans in rest)]
 
 

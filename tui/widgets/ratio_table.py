@@ -17,9 +17,16 @@ from tui import keys
 from tui.drawing import Line, Span, apart, line
 from tui.steps import Step
 from tui.widgets.drawn import Drawn
-from tui.widgets.sheet import heading_depth, sheet_lines
+from tui.widgets.sheet import MORE, heading_depth, sheet_lines
 
 TITLE_LINES = 1
+BEHIND = f"  {MORE} more servers in the export"
+
+
+def _which(number: int, total: int) -> Line:
+    """Which table this is, between the keys that show the one before and the one behind it."""
+    back, on = keys.say("{step_table_minus_1}"), keys.say("{step_table_1}")
+    return line(Span(back, "key"), Span(f" table {number + 1} of {total} ", "quiet"), Span(on, "key"))
 
 
 class RatioTable(Drawn, can_focus=True):
@@ -47,7 +54,7 @@ class RatioTable(Drawn, can_focus=True):
         """The cursor goes with the row that is being measured, until a key or the mouse moves it."""
         self._table: Table | None = None
         self._shown: tuple[RunRecord, Step, int] | None = None
-        self._which = ""
+        self._which: Line = ()
         self._sides: tuple[str, ...] = ()
         self._above = TITLE_LINES
 
@@ -57,7 +64,7 @@ class RatioTable(Drawn, can_focus=True):
             return
         self._shown = (record, step, total)
         self._table, self._sides = step.table(record), tuple(target.server for target in record.targets)
-        self._which = f"table {number + 1} of {total}  [ ] steps" if total > 1 else ""
+        self._which = _which(number, total) if total > 1 else ()
         measured = [n for n, row in enumerate(self._table.rows) if row.state is RowState.MEASURING]
         if self.follows and (measured or record.end is not None):
             self.cursor = measured[0] if measured else 0
@@ -72,8 +79,10 @@ class RatioTable(Drawn, can_focus=True):
         sheet = sheet_lines(self._table, size.width, sides=self._sides, cursor=self.cursor, rows=rows)
         hidden = len(self._table.rows) - len(rows)
         more = f"  ↕ {formatting.plural(hidden, 'more row')}" if hidden else ""
+        headings = sheet[: len(sheet) - len(rows)]
+        more += BEHIND if any(MORE in span.text for spans in headings for span in spans) else ""
         name = line(Span(self._table.title, "strong"), Span(more, "warn"))
-        lines = [apart(name, line(Span(self._which, "quiet")), size.width), *sheet]
+        lines = [apart(name, self._which, size.width), *sheet]
         self._above = len(lines) - len(rows)
         if size.height and len(lines) > size.height:  # the selected row outlasts title and headings
             cut = len(lines) - size.height

@@ -9,16 +9,17 @@ import msgspec
 from textual.geometry import Size
 
 from serving_ctl import formatting
-from serving_ctl.events import CellFinished, Ladder, Part, Target
+from serving_ctl.events import CellFinished, Failure, Ladder, Part, Target
+from serving_ctl.results.details import sent_to
 from serving_ctl.results.metrics import LADDER_METRICS
 from serving_ctl.results.record import RunRecord
-from serving_ctl.results.tables import SIZE_LABELS, Column, Row, Table, ratio_table
-from tui.drawing import Line, Span, cut_line, flow, left, line, right, server_glyph, server_role, wrap
+from serving_ctl.results.tables import FLAG_MEANINGS, SIZE_LABELS, Column, Table, ratio_table
+from tui.drawing import Line, Span, cut_line, flow, left, line, on_the_point, right, server_glyph, server_role, wrap
 from tui.widgets.drawn import Drawn
-from tui.widgets.sheet import INTERVAL, RATIO, VERDICT, sheet_lines
+from tui.widgets.sheet import GAP, INTERVAL, RATIO, VERDICT, sheet_lines
 
 PART_FILLS = {"connect": "░", "network": "▒", "json": "▓", "queue": "▚", "graph": "█"}
-NAME_COLUMNS, SUM_COLUMNS, BAR_MOST = 13, 8, 60
+NAME_COLUMNS, BAR_MOST = 13, 60
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +61,9 @@ def metrics_table(record: RunRecord, ladder: Ladder, size: int, title: str) -> T
     metrics = LADDER_METRICS[ladder.kind]
     tables = [ratio_table(record, ladder, metric) for metric in metrics]
     rows = tuple(
-        Row(cells=(f"{metric.label}, {metric.unit}", *table.rows[place].cells[2:]), state=table.rows[place].state)
+        msgspec.structs.replace(
+            table.rows[place], cells=(f"{metric.label}, {metric.unit}", *table.rows[place].cells[2:])
+        )
         for metric, table in zip(metrics, tables, strict=True)
     )
     names = (Column(label=target.name) for target in record.targets)
@@ -77,9 +80,20 @@ def waterfall_lines(targets: Sequence[Target], done: dict[str, tuple[CellFinishe
     if longest <= 0:
         return []
     names = [name for name in PART_FILLS if any(part.name == name for parts in means.values() for part in parts)]
+    columns = _part_columns(names, list(means.values()))
+    room = max(4, min(BAR_MOST, width - NAME_COLUMNS - sum(len(column[0]) for column in columns)))
+    heading = left("mean request, ms", room + NAME_COLUMNS) + "".join(column[0] for column in columns)
+    bars = [_waterfall_bar(means[target.server], names, room / longest) for target in targets]
     return [
-        _waterfall_heading(names, width),
-        *(_waterfall(target, means[target.server], names, longest, width) for target in targets),
+        line(Span(heading, "quiet")),
+        *(
+            line(
+                Span(left(f"{server_glyph(target.server)} {target.name}", NAME_COLUMNS), server_role(target.server)),
+                Span(left(bar, room), server_role(target.server)),
+                "".join(column[number] for column in columns),
+            )
+            for number, (target, bar) in enumerate(zip(targets, bars, strict=True), 1)
+        ),
     ]
 
 
@@ -99,34 +113,24 @@ def mean_parts(cells: Sequence[CellFinished]) -> tuple[Part, ...]:
     )
 
 
-def _waterfall_heading(names: Sequence[str], width: int) -> Line:
-    columns = [right(f"{PART_FILLS[name]} {name}", _part_columns(name)) for name in names]
-    title = left("mean request, ms", _bar_room(names, width) + NAME_COLUMNS)
-    return line(Span(title, "quiet"), Span("".join([*columns, right("sum", SUM_COLUMNS)]), "quiet"))
-
-
-def _waterfall(target: Target, parts: Sequence[Part], names: Sequence[str], longest: float, width: int) -> Line:
-    """One server's bar and the numbers of its parts; a dash for a part it does not have."""
-    room = _bar_room(names, width)
+def _waterfall_bar(parts: Sequence[Part], names: Sequence[str], columns_per_ms: float) -> str:
+    """One server's parts in their fills, one after the other."""
     found = {part.name: part for part in parts}
-    ends = [round(end / longest * room) for end in accumulate(found[name].ms for name in names if name in found)]
+    ends = [round(end * columns_per_ms) for end in accumulate(found[name].ms for name in names if name in found)]
     fills = [PART_FILLS[name] for name in names if name in found]
-    bar = "".join(fill * (end - begin) for fill, begin, end in zip(fills, [0, *ends], ends, strict=False))
-    numbers = [right(_part_text(found.get(name)), _part_columns(name)) for name in names]
-    total = formatting.significant(sum(part.ms for part in parts) if parts else None)
-    return line(
-        Span(left(f"{server_glyph(target.server)} {target.name}", NAME_COLUMNS), server_role(target.server)),
-        Span(left(bar, room), server_role(target.server)),
-        "".join([*numbers, right(total, SUM_COLUMNS)]),
-    )
+    return "".join(fill * (end - begin) for fill, begin, end in zip(fills, [0, *ends], ends, strict=False))
 
 
-def _bar_room(names: Sequence[str], width: int) -> int:
-    return max(4, min(BAR_MOST, width - NAME_COLUMNS - SUM_COLUMNS - sum(_part_columns(name) for name in names)))
-
-
-def _part_columns(name: str) -> int:
-    return len(name) + 4
+def _part_columns(names: Sequence[str], means: Sequence[Sequence[Part]]) -> list[list[str]]:
+    """A column for each part and for the sum, heading first: its numbers on their point, a dash for what is missing."""
+    found = [{part.name: part for part in parts} for parts in means]
+    columns = [(f"{PART_FILLS[name]} {name}", [_part_text(parts.get(name)) for parts in found]) for name in names]
+    sums = [formatting.significant(sum(part.ms for part in parts) if parts else None) for parts in means]
+    pointed = [(heading, on_the_point(texts)) for heading, texts in (*columns, ("sum", sums))]
+    return [
+        [right(text, len(max((heading, *texts), key=len)) + len(GAP)) for text in (heading, *texts)]
+        for heading, texts in pointed
+    ]
 
 
 def _part_text(part: Part | None) -> str:
@@ -158,15 +162,28 @@ def _tail(target: Target, cells: Sequence[CellFinished], width: int) -> list[Lin
 
 
 def _remarks(cells: Sequence[CellFinished], width: int) -> list[Line]:
-    lines: list[Line] = []
+    """Failures by kind, skipped rounds, flags with their meaning, and who answered of several addresses."""
+    failures: dict[str, list[tuple[int, Failure]]] = {}
     for cell in cells:
         for failure in cell.failures:
-            text = f"✗ round {cell.cell.round}: {formatting.count(failure.count)} × {failure.kind}: {failure.example}"
-            lines += [(Span(part, "worse"),) for part in wrap(text, width)[:2]]
-        if cell.skipped:
-            lines.append(cut_line((Span(f"✗ round {cell.cell.round}: skipped, {cell.skipped}", "warn"),), width))
+            failures.setdefault(failure.kind, []).append((cell.cell.round, failure))
+    texts = [(_failure_text(kind, found), "worse") for kind, found in failures.items()]
+    texts += [(f"✗ round {cell.cell.round}: skipped, {cell.skipped}", "warn") for cell in cells if cell.skipped]
     flags = sorted({flag for cell in cells for flag in cell.flags})
-    return [*lines, *flow([line(Span(f"! {flag}", "warn")) for flag in flags], width)]
+    texts += [(f"! {flag}: {FLAG_MEANINGS.get(flag, 'see the recording')}", "warn") for flag in flags]
+    sent = sent_to(cells)
+    if sent:
+        shares = ", ".join(f"{url.removeprefix('http://')} {formatting.count(n)}" for url, n in sent.items())
+        texts.append((f"requests by address, all rounds: {shares}", "quiet"))
+    return [(Span(part, role),) for text, role in texts for part in wrap(text, width)[:2]]
+
+
+def _failure_text(kind: str, found: Sequence[tuple[int, Failure]]) -> str:
+    """All failures of one kind in one sentence, with the first example."""
+    rounds = [number for number, _ in found]
+    where = f"round {rounds[0]}" if len(rounds) == 1 else f"{len(rounds)} rounds"
+    count = formatting.count(sum(failure.count for _, failure in found))
+    return f"✗ {where}: {count} × {kind}: {found[0][1].example}"
 
 
 class RowDetails(Drawn):
@@ -187,5 +204,9 @@ class RowDetails(Drawn):
             self.redraw()
 
     def draw(self, size: Size) -> Sequence[Line]:
-        """The details."""
-        return detail_lines(self._choice, size.width) if self._choice else []
+        """The details, and how many lines of them have no room."""
+        lines = detail_lines(self._choice, size.width) if self._choice else []
+        if not size.height or len(lines) <= size.height:
+            return lines
+        hidden = formatting.plural(len(lines) - size.height + 1, "more line")
+        return [*lines[: size.height - 1], line(Span(f"… {hidden}; the export has all", "quiet"))]

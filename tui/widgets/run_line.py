@@ -107,7 +107,9 @@ def _end_lines(run: RunRecord, width: int) -> list[Line]:
     cells = formatting.plural(len(run.cells), "cell")
     if not isinstance(end, RunFailed):
         verdict = line(Span("✓ done", "strong better"), Span(f" in {took}, {cells}", "quiet"))
-        return flow([*_head(run), verdict, line(Span(keys.say("{open_export}"), "key"), " exports it")], width)
+        pieces = [*_head(run), verdict, line(Span(keys.say("{open_export}"), "key"), " exports it")]
+        began = line(Span(run.started.started_at[:16].replace("T", " "), "quiet"))
+        return flow([*pieces, began] if len(flow([*pieces, began], width)) == 1 else pieces, width)
     word = "cancelled" if end.cancelled else "stopped early"
     verdict = line(Span(f"! {word}", "strong warn"), Span(f" after {took}", "quiet"))
     nothing = "Nothing was measured; a number key runs a preset."

@@ -44,7 +44,7 @@ STATE_ROLES = {
     RowState.EVEN: "even",
     RowState.MEASURING: "warn",
     RowState.FAILED: "worse",
-    RowState.WAITING: "faint",
+    RowState.WAITING: "quiet",
     RowState.PARTIAL: "quiet",
 }
 RATIO, INTERVAL, NUMBER, VERDICT = "rate", "95 % CI", "#", "verdict"
@@ -269,4 +269,4 @@ def _cell_role(place: Place, row: Row) -> str:
         return STATE_ROLES[_rate_of(place, row)[1]]
     if place.label == INTERVAL:
         return "quiet"
-    return "faint" if row.state is RowState.WAITING else ""
+    return "quiet" if row.state is RowState.WAITING else ""
