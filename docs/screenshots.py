@@ -18,7 +18,8 @@ from serving_ctl.config import Settings
 from serving_ctl.events import AnyEvent, CellStarted, read_recording
 from tui import keys
 from tui.app import TfServeApp
-from tui.screens.main import MainScreen, Replay
+from tui.replay import Replay
+from tui.screens.main import MainScreen
 
 FOLDER = Path(__file__).parent
 SHARE_OF_RUN = 0.45
