@@ -114,7 +114,7 @@ KEYS = (
     Key("table", "enter", "toggle_details", "details", "Small screens: details of the row in place of the chart",
         "Enter"),
     Key("try", "ctrl+r", "send", "send", "Send the body to both servers (Enter in the sentence does too)", "Ctrl-R"),
-    Key("try", "escape", "leave_text", "", "Leave the text, so that single keys work again", "Escape"),
+    Key("try", "escape", "leave_text", "leave the text", "Leave the text, so that single keys work again", "Escape"),
     Key("logs", "slash", "filter", "filter", "Show the lines that hold a text only; empty shows all", "/"),
     Key("logs", "escape", "show_all", "", "Show all lines again: any text, any severity", "Escape"),
     Key("logs", "f", "follow", "follow", "Follow the end, or stay where you are"),

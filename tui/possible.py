@@ -49,6 +49,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """Id of the pane in sight."""
     card: str = ""
     """The server whose card has the focus: the keys for servers mean it alone."""
+    is_typing: bool = False
+    """A text has the focus: single keys go into it."""
     is_short: bool = False
     """Few rows: the details of a row are shown when they are asked for."""
 
@@ -90,6 +92,8 @@ def obstacle(now: Situation, action: str, argument: str = "") -> str:
             said = "Nothing is being measured; a number key runs a preset."
         case "cancel_run" if not (now.is_running or now.is_moving):
             said = "Nothing to cancel: no run is on and no server is being started."
+        case "leave_text" if not now.is_typing:
+            said = "No text has the focus."
         case "open":
             said = _dialog_obstacle(now, argument)
         case "step_table" if not now.has_run:

@@ -182,7 +182,10 @@ class SwarmService:
     async def stop(self, grace_s: float) -> None:
         """Keep its log, remove it and wait until its containers here are gone."""
         del grace_s  # the service has one of its own
-        lines = await self.log_tail(LOG_LINES_KEPT)
+        try:
+            lines = await self.log_tail(LOG_LINES_KEPT)
+        except ServerStartError:  # a node that does not answer for its tasks must not keep the service alive
+            lines = []
         if lines:
             self._files.log.write_text("\n".join(lines) + "\n", encoding="utf-8")
         if service := await self._call(lambda client: calls.remove(client, self.record.service)):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -30,6 +32,7 @@ async def run_command(process: asyncssh.SSHServerProcess[str]) -> None:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )  # fmt: skip
     assert child.stdout is not None
     assert child.stderr is not None
@@ -37,9 +40,10 @@ async def run_command(process: asyncssh.SSHServerProcess[str]) -> None:
         await asyncio.gather(passed_on(child.stdout, process.stdout), passed_on(child.stderr, process.stderr))
         process.exit(await child.wait())
     finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
+        # Its children hold its pipes: with all of them gone the pipes end, and are closed by reading to that end.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        await child.communicate()
 
 
 @contextlib.asynccontextmanager

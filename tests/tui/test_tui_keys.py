@@ -107,6 +107,13 @@ def test_the_keys_follow_pane_and_state(change: dict[str, object], words: tuple[
     assert all(word in drawn for word in (*words, "? help", "q quit"))
 
 
+def test_while_a_text_has_the_focus_no_key_is_shown_that_would_go_into_it() -> None:
+    typing = msgspec.structs.replace(READY, pane="try", is_typing=True)
+    drawn = plain([key_line(typing, 120)])[0]
+    assert drawn.split("  ")[:2] == ["Ctrl-R send", "Escape leave the text"]
+    assert not {"v signature", "q quit", "? help"} & {part.strip() for part in drawn.split("  ")}
+
+
 @pytest.mark.parametrize(("digits", "text"), [("0123", "0–3"), ("13", "1 3"), ("1379", "1 3 7 9"), ("", "")])
 def test_digits_are_written_short(digits: str, text: str) -> None:
     assert digits_text(digits) == text

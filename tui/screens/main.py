@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from textual.containers import Container, Horizontal, Vertical
 from textual.reactive import var
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher
+from textual.widgets import ContentSwitcher, Input, TextArea
 from textual.worker import Worker
 
 from serving_ctl import formatting
@@ -179,6 +179,7 @@ class MainScreen(Screen[None]):
             servers=conductor.servers,
             pane=self.pane,
             card=self.focused.server if isinstance(self.focused, ServerCard) else "",
+            is_typing=isinstance(self.focused, Input | TextArea),
             is_short=self.size.height < TALL,
             can_export_model=conductor.can_export_model,
         )

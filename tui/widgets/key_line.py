@@ -77,7 +77,8 @@ def _item(now: Situation, key: Key, label: str) -> KeyItem | None:
     is_run = key.action == "run_preset"
     written = digits_text(now.preset_keys) if is_run else keys.short(key)
     argument = min(now.preset_keys, default="") if is_run else key.argument
-    if not written or obstacle(now, key.verb, argument) or (key.verb == "next_view" and _has_no_view(now)):
+    is_text = now.is_typing and (is_run or len(written) == 1)
+    if not written or is_text or obstacle(now, key.verb, argument) or (key.verb == "next_view" and _has_no_view(now)):
         return None
     click = key.action if key.place == "main" and not is_run else ""
     return KeyItem(line(Span(written, "key"), f" {label}"), click)
