@@ -85,9 +85,9 @@ class ModelClient:
         """``…/v1/models/NAME:predict``."""
         return predict_url(self.base_url, self.model)
 
-    async def status(self) -> tuple[ModelVersion, ...]:
+    async def status(self, *, timeout_s: float | None = None) -> tuple[ModelVersion, ...]:
         """States of all versions, newest first. Raises ServerAnswerError."""
-        answer = await self._json("GET", self.model_url)
+        answer = await self._json("GET", self.model_url, **({"timeout": timeout_s} if timeout_s else {}))
         try:
             return tuple(
                 ModelVersion(version=item["version"], state=item["state"], error=item["status"]["error_message"])

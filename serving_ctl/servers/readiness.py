@@ -53,9 +53,11 @@ async def wait_until_ready(
     """
     server = running.record.server
     last = _LastAnswer()
+    deadline = time.monotonic() + limit_s
     try:
-        async with asyncio.timeout(limit_s):
-            await _until_available(running, clients, last, say)
+        # Later than the deadline that the requests keep: httpx leaves the socket of a cancelled TLS handshake open.
+        async with asyncio.timeout(limit_s + LAST_WORDS_S):
+            await _until_available(running, clients, last, say, deadline)
             say("first prediction")
             return await prove(clients, probe, predict_timeout_s)
     except TimeoutError:
@@ -97,17 +99,18 @@ class _LastAnswer:
 
 
 async def _until_available(
-    running: Running, clients: Sequence[ModelClient], last: _LastAnswer, say: Callable[[str], None]
+    running: Running, clients: Sequence[ModelClient], last: _LastAnswer, say: Callable[[str], None], deadline: float
 ) -> None:
-    """Return when each address says AVAILABLE."""
+    """Return when each address says AVAILABLE. Raises TimeoutError when the monotonic clock shows ``deadline``."""
     server, looked_at = running.record.server, 0.0
-    while True:
+    while (left_s := deadline - time.monotonic()) > 0:
         if ending := await running.ended():
             raise ServerStartError(explain_end(server, ending, await _log(running)))
         try:
-            missing = [(client, text) for client in clients if (text := await _not_available(client))]
+            missing = [(client, text) for client in clients if (text := await _not_available(client, left_s))]
         except ServerAnswerError as error:
-            last.text = str(error)
+            if time.monotonic() < deadline:  # else it was our limit that cut the answer off
+                last.text = str(error)
         else:
             if not missing:
                 if not await running.owns_port():
@@ -123,11 +126,12 @@ async def _until_available(
             if known and known.hopeless:
                 raise ServerStartError(await _hopeless(running, known))
         await asyncio.sleep(POLL_S)
+    raise TimeoutError
 
 
-async def _not_available(client: ModelClient) -> str:
+async def _not_available(client: ModelClient, left_s: float) -> str:
     """What it says of its versions when none is AVAILABLE, else nothing. Raises ServerAnswerError."""
-    versions = await client.status()
+    versions = await client.status(timeout_s=min(left_s, STATUS_TIMEOUT_S))
     if any(version.state == "AVAILABLE" for version in versions):
         return ""
     return ", ".join(f"version {one.version} {one.state} {one.error}".strip() for one in versions) or "no version yet"

@@ -100,8 +100,7 @@ def test_refused_without_the_header(
     place: Place, https_server: str, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    # Enough for the handshake on a busy machine: a limit within it leaves httpx's socket open.
-    assert "status 401" in failure(place, limit_s=3, url=https_server)
+    assert "status 401" in failure(place, limit_s=3, url=https_server)  # one handshake at least, on a busy machine
 
 
 def failure(place: Place, limit_s: float = 0.5, **serving: Any) -> str:
